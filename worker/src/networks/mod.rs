@@ -1,0 +1,140 @@
+//! The colourization networks: grey images in, one logit per pixel and palette colour out.
+//!
+//! [`ColourizationNetwork`] is the seam between the trainer and an implementation of a network. Behind it every network
+//! keeps its weights in **one** flat candle variable (a [`ParameterLayout`] names the pieces), so that an optimizer
+//! updates one slice, a checkpoint saves one slice, and an implementation is free to compute its loss in one operation.
+//! [`build`] makes the readable implementation: `layer1` … in a `forward`, on [`layers`] in PyTorch's words, whose
+//! gradients come from [`functional`] and the kernels below it.
+//!
+//! Parameter names, shapes, padding rules and initial values are those of the same networks written in PyTorch, so a
+//! [`state_dict`] travels between the two unchanged.
+
+pub mod conv_transpose;
+pub mod device;
+mod error;
+pub mod evaluate;
+pub mod functional;
+mod initial;
+pub mod layers;
+pub mod layout;
+pub mod pool_upsample;
+mod readable;
+pub mod state_dict;
+pub mod unet;
+
+use candle_core::{Device, Tensor, Var};
+
+pub use device::DeviceChoice;
+pub use error::NetworkError;
+pub use evaluate::{Evaluation, evaluate};
+pub use layout::{Entry, NetworkLayout, ParameterLayout};
+pub use readable::ReadableNetwork;
+
+/// What the functions of this module return.
+pub type Result<T> = std::result::Result<T, NetworkError>;
+
+/// The largest kernel the networks take; the smallest is 1.
+pub const MAX_KERNEL: usize = 7;
+
+/// Height and width of an image must be multiples of this, because every network halves them twice.
+pub const SIZE_MULTIPLE: usize = 4;
+
+/// Which of the three networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NetworkKind {
+    /// Convolutions with max pooling on the way down and nearest upsampling on the way up.
+    PoolUpsample,
+    /// Strided convolutions on the way down and transposed convolutions on the way up.
+    ConvTranspose,
+    /// As [`NetworkKind::ConvTranspose`], with skip connections from `layer1` and from the input.
+    UNet,
+}
+
+/// All that defines a network before training.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Which network.
+    pub kind: NetworkKind,
+    /// Side of every convolution kernel, 1 to [`MAX_KERNEL`].
+    pub kernel: usize,
+    /// Channels of `layer1` (`layer2` has twice as many), at least 1.
+    pub num_filters: usize,
+    /// Colours of the palette: channels of the output, 1 to 256 where classes are bytes.
+    pub num_colours: usize,
+    /// Channels of the input, at least 1.
+    pub in_channels: usize,
+    /// Seed of the initial weights.
+    pub seed: u64,
+}
+
+/// Running statistics of all batch norms of a network, in layer order: what a state dict holds beside the parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Buffers {
+    /// `running_mean` and `running_var` of each batch norm, flat; [`NetworkLayout::buffers`] names the pieces.
+    pub running: Vec<f32>,
+    /// Training batches seen; PyTorch stores it once per batch norm, and all of them count the same batches.
+    pub num_batches_tracked: u64,
+}
+
+/// One implementation of a colourization network, in training or evaluation.
+///
+/// Shapes: `grey` is f32 `[N, in_channels, H, W]`, `classes` is u8 or u32 `[N, H, W]` with values below `num_colours`,
+/// logits are f32 `[N, num_colours, H, W]`; H and W are multiples of [`SIZE_MULTIPLE`]. Results are the same bits for
+/// any number of threads. Values that are not finite pass through (as NaN) and never panic.
+pub trait ColourizationNetwork: Send {
+    /// The configuration it was built from.
+    fn config(&self) -> &NetworkConfig;
+
+    /// Names, shapes and offsets of the parameters and of the running statistics.
+    fn layout(&self) -> &NetworkLayout;
+
+    /// All parameters, f32 `[layout().parameters.len()]`; optimizers set it, `loss(..)?.backward()?` holds its gradient.
+    fn parameters(&self) -> &Var;
+
+    /// Cross-entropy averaged over the pixels of one training batch, a scalar tensor. Batch norm uses the batch's own
+    /// statistics, and the running ones move. The gradient of a bias that batch norm cancels is exactly zero.
+    ///
+    /// # Errors
+    /// [`NetworkError::Input`] where shapes, types or class values do not fit.
+    fn loss(&mut self, grey: &Tensor, classes: &Tensor) -> Result<Tensor>;
+
+    /// Logits in evaluation mode (running statistics, nothing changes, no gradient).
+    ///
+    /// # Errors
+    /// [`NetworkError::Input`] where the shape or the type does not fit.
+    fn logits(&self, grey: &Tensor) -> Result<Tensor>;
+
+    /// The running statistics, for a checkpoint or a state dict.
+    fn buffers(&self) -> Buffers;
+
+    /// Sets the running statistics.
+    ///
+    /// # Errors
+    /// [`NetworkError::State`] where the length does not fit; nothing is changed then.
+    fn load_buffers(&mut self, buffers: &Buffers) -> Result<()>;
+
+    /// Sets all parameters from a flat slice in layout order.
+    ///
+    /// # Errors
+    /// [`NetworkError::State`] where the length does not fit; nothing is changed then.
+    fn load_parameters(&mut self, values: &[f32]) -> Result<()> {
+        let expected = self.layout().parameters.len();
+        if values.len() != expected {
+            return Err(NetworkError::State(format!(
+                "{} parameter values for a network of {expected}",
+                values.len()
+            )));
+        }
+        let device = self.parameters().device().clone();
+        let values = Tensor::from_slice(values, expected, &device)?;
+        Ok(self.parameters().set(&values)?)
+    }
+}
+
+/// Builds the readable implementation with PyTorch's default initial weights, drawn from `config.seed` in layer order.
+///
+/// # Errors
+/// [`NetworkError::Config`] where a size is out of range or the network would not fit in memory's address space.
+pub fn build(config: &NetworkConfig, device: &Device) -> Result<Box<dyn ColourizationNetwork>> {
+    Ok(Box::new(ReadableNetwork::new(config, device)?))
+}

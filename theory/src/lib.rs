@@ -1,0 +1,16 @@
+//! The pure mathematics of Trainyard: everything about an experiment that can be known without
+//! running it, and the arithmetic that a run is compared with.
+//!
+//! - [`random`]: the seeded generator, and permutations as functions of (seed, epoch)
+//! - [`regression`]: least-squares problems, their spectra, closed-form solutions, exact paths
+//! - [`schedule`]: learning rates over the steps of a run
+//! - [`log_schedule`]: which steps of a long run are recorded
+//!
+//! No function here does I/O, reads a clock or depends on the number of threads: equal arguments
+//! give equal bits on one machine.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod log_schedule;
+pub mod random;
+pub mod regression;
+pub mod schedule;

@@ -1,0 +1,172 @@
+//! The calls that a person makes: submit, ask, cancel, upload, download.
+
+use std::path::Path;
+
+use reqwest::{Method, Response, multipart};
+use serde::Serialize;
+
+use super::{ByteStream, Client, ClientError};
+use crate::dataset::{Dataset, FileRole};
+use crate::job::{DryRun, Job, JobAccepted};
+use crate::metric::MetricHistory;
+use crate::run::{Artifacts, Certificates, Event, LogLine, Run};
+use crate::token::{CreateToken, Token, TokenCreated};
+use crate::worker::Worker;
+use crate::{JobId, Page, Revision, RunId, RunState, TokenId};
+
+/// The filters of `GET /v1/runs`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RunQuery {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<RunState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<crate::state::Kind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// A file to upload into a dataset.
+#[derive(Clone, Debug)]
+pub struct UploadFile {
+    pub role: FileRole,
+    pub path: std::path::PathBuf,
+}
+
+impl Client {
+    /// Submits a job; with an `idempotency_key` a repeat of the same body makes no second job.
+    pub async fn submit(&self, body: Vec<u8>, idempotency_key: Option<&str>) -> Result<JobAccepted, ClientError> {
+        let mut request = self.request(Method::POST, &["v1", "jobs"]).header("content-type", "application/json").body(body);
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        self.json(request).await
+    }
+
+    /// What a submit of `body` would run.
+    pub async fn dry_run(&self, body: Vec<u8>) -> Result<DryRun, ClientError> {
+        let request = self.request(Method::POST, &["v1", "jobs"]).query(&[("dry_run", true)]);
+        self.json(request.header("content-type", "application/json").body(body)).await
+    }
+
+    pub async fn job(&self, id: JobId) -> Result<Job, ClientError> {
+        self.get(&["v1", "jobs", &id.to_string()]).await
+    }
+
+    /// The newest jobs, newest first.
+    pub async fn jobs(&self, limit: u32) -> Result<Page<Job>, ClientError> {
+        self.json(self.request(Method::GET, &["v1", "jobs"]).query(&[("limit", limit)])).await
+    }
+
+    /// The newest runs, newest first.
+    pub async fn runs(&self, query: &RunQuery) -> Result<Page<Run>, ClientError> {
+        self.json(self.request(Method::GET, &["v1", "runs"]).query(query)).await
+    }
+
+    pub async fn run(&self, id: RunId) -> Result<Run, ClientError> {
+        self.get(&["v1", "runs", &id.to_string()]).await
+    }
+
+    /// `cancel`, `pause`, `resume` or `retry` of a run; answers the run as it is then.
+    pub async fn run_action(&self, id: RunId, action: &str) -> Result<Run, ClientError> {
+        self.json(self.request(Method::POST, &["v1", "runs", &id.to_string(), action])).await
+    }
+
+    /// `cancel`, `pause`, `resume` or `retry` of all runs of a job for which it is legal; answers the job as it is then.
+    pub async fn job_action(&self, id: JobId, action: &str) -> Result<Job, ClientError> {
+        self.json(self.request(Method::POST, &["v1", "jobs", &id.to_string(), action])).await
+    }
+
+    /// The history of a run's metrics; only what is newer than `after`, if given.
+    pub async fn metrics(&self, id: RunId, after: Option<Revision>) -> Result<MetricHistory, ClientError> {
+        let mut request = self.request(Method::GET, &["v1", "runs", &id.to_string(), "metrics"]);
+        if let Some(after) = after {
+            request = request.query(&[("after_revision", after)]);
+        }
+        self.json(request).await
+    }
+
+    pub async fn events(&self, id: RunId) -> Result<Page<Event>, ClientError> {
+        self.get(&["v1", "runs", &id.to_string(), "events"]).await
+    }
+
+    pub async fn logs(&self, id: RunId) -> Result<Page<LogLine>, ClientError> {
+        self.get(&["v1", "runs", &id.to_string(), "logs"]).await
+    }
+
+    pub async fn certificates(&self, id: RunId) -> Result<Certificates, ClientError> {
+        self.get(&["v1", "runs", &id.to_string(), "certificates"]).await
+    }
+
+    pub async fn artifacts(&self, id: RunId) -> Result<Artifacts, ClientError> {
+        self.get(&["v1", "runs", &id.to_string(), "artifacts"]).await
+    }
+
+    /// The bytes of an artifact. `name` may hold slashes (`samples/epoch-025.png`).
+    pub async fn artifact(&self, id: RunId, name: &str) -> Result<ByteStream, ClientError> {
+        let id = id.to_string();
+        let mut path = vec!["v1", "runs", &id, "artifacts"];
+        path.extend(name.split('/'));
+        self.stream(self.request(Method::GET, &path)).await
+    }
+
+    pub async fn workers(&self) -> Result<Page<Worker>, ClientError> {
+        self.get(&["v1", "workers"]).await
+    }
+
+    pub async fn datasets(&self) -> Result<Page<Dataset>, ClientError> {
+        self.get(&["v1", "datasets"]).await
+    }
+
+    pub async fn dataset(&self, name: &str) -> Result<Dataset, ClientError> {
+        self.get(&["v1", "datasets", name]).await
+    }
+
+    /// Uploads a dataset from files, streaming them. `on_bytes` is told of each piece that was handed to the connection.
+    pub async fn add_dataset(
+        &self,
+        name: &str,
+        files: &[UploadFile],
+        on_bytes: impl Fn(u64) + Clone + Send + Sync + 'static,
+    ) -> Result<Dataset, ClientError> {
+        let mut form = multipart::Form::new().text("name", name.to_owned());
+        for file in files {
+            form = form.part(file.role.as_str(), file_part(&file.path, on_bytes.clone()).await?);
+        }
+        // A large upload on a slow disk may keep the server busy for longer than the usual silence.
+        let request = self.request(Method::POST, &["v1", "datasets"]).timeout(std::time::Duration::from_secs(3600)).multipart(form);
+        self.json(request).await
+    }
+
+    pub async fn create_token(&self, token: &CreateToken) -> Result<TokenCreated, ClientError> {
+        self.post(&["v1", "tokens"], token).await
+    }
+
+    pub async fn tokens(&self) -> Result<Page<Token>, ClientError> {
+        self.get(&["v1", "tokens"]).await
+    }
+
+    pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, &["v1", "tokens", &id.to_string()])).await.map(drop)
+    }
+
+    /// Whether the server is up and its store answers. Needs no token.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.send(self.request(Method::GET, &["readyz"])).await.map(|_: Response| ())
+    }
+}
+
+async fn file_part(path: &Path, on_bytes: impl Fn(u64) + Send + Sync + 'static) -> Result<multipart::Part, ClientError> {
+    use futures::StreamExt as _;
+    let error = |source| ClientError::File { path: path.display().to_string(), source };
+    let file = tokio::fs::File::open(path).await.map_err(error)?;
+    let size = file.metadata().await.map_err(error)?.len();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let pieces = tokio_util::io::ReaderStream::with_capacity(file, 1 << 16).inspect(move |piece| {
+        if let Ok(piece) = piece {
+            on_bytes(piece.len() as u64);
+        }
+    });
+    Ok(multipart::Part::stream_with_length(reqwest::Body::wrap_stream(pieces), size).file_name(name))
+}

@@ -1,0 +1,69 @@
+//! The worker protocol's calls.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Method, RequestBuilder};
+
+use super::{ByteStream, Client, ClientError};
+use crate::dataset::Dataset;
+use crate::worker::{ClaimRequest, Claims, Heartbeat, HeartbeatAnswer, Register, Registered, Report, ReportAnswer};
+use crate::{Attempt, RunId};
+
+impl Client {
+    pub async fn register(&self, register: &Register) -> Result<Registered, ClientError> {
+        self.post(&["v1", "worker", "register"], register).await
+    }
+
+    /// Waits up to `claim.wait_seconds` for work.
+    pub async fn claim(&self, claim: &ClaimRequest) -> Result<Claims, ClientError> {
+        let patience = Duration::from_secs_f64(claim.wait_seconds.clamp(0.0, 300.0) + 10.0);
+        self.json(self.request(Method::POST, &["v1", "worker", "claims"]).json(claim).timeout(patience)).await
+    }
+
+    pub async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, ClientError> {
+        let request = self.request(Method::POST, &["v1", "worker", "heartbeats"]).json(heartbeat);
+        self.json(request.timeout(Duration::from_secs(5))).await
+    }
+
+    pub async fn report(&self, id: RunId, report: &Report) -> Result<ReportAnswer, ClientError> {
+        self.post(&["v1", "worker", "runs", &id.to_string(), "reports"], report).await
+    }
+
+    /// Stores an artifact; `checkpoint_step` marks it as the checkpoint of that step.
+    pub async fn put_artifact(
+        &self,
+        id: RunId,
+        attempt: Attempt,
+        name: &str,
+        sha256: &str,
+        checkpoint_step: Option<u64>,
+        body: Bytes,
+    ) -> Result<(), ClientError> {
+        let mut request = self.worker_artifact(Method::PUT, id, attempt, name).query(&[("sha256", sha256)]).body(body);
+        if let Some(step) = checkpoint_step {
+            request = request.query(&[("checkpoint_step", step)]);
+        }
+        self.send(request.timeout(Duration::from_secs(60))).await.map(drop)
+    }
+
+    /// The bytes of an artifact of a run that this worker holds: its checkpoint, mostly.
+    pub async fn held_artifact(&self, id: RunId, attempt: Attempt, name: &str) -> Result<Bytes, ClientError> {
+        Ok(self.send(self.worker_artifact(Method::GET, id, attempt, name)).await?.bytes().await?)
+    }
+
+    fn worker_artifact(&self, method: Method, id: RunId, attempt: Attempt, name: &str) -> RequestBuilder {
+        let id = id.to_string();
+        let mut path = vec!["v1", "worker", "runs", &id, "artifacts"];
+        path.extend(name.split('/'));
+        self.request(method, &path).query(&[("attempt", attempt)])
+    }
+
+    pub async fn worker_dataset(&self, name: &str) -> Result<Dataset, ClientError> {
+        self.get(&["v1", "worker", "datasets", name]).await
+    }
+
+    pub async fn worker_dataset_file(&self, name: &str, sha256: &str) -> Result<ByteStream, ClientError> {
+        self.stream(self.request(Method::GET, &["v1", "worker", "datasets", name, "files", sha256])).await
+    }
+}

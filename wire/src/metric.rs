@@ -1,0 +1,50 @@
+//! Metrics: (run, name, step) → value.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Number, Revision, Timestamp};
+
+/// Points of one metric as a worker reports them: columns of equal length, which is a third of the bytes of rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeriesBatch {
+    pub name: String,
+    pub steps: Vec<u64>,
+    pub values: Vec<Number>,
+    /// Milliseconds since the Unix epoch.
+    pub times: Vec<i64>,
+}
+
+/// One point of a metric's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Point {
+    /// The step; of a per-epoch metric (`train_loss`, `val_loss`, `val_accuracy`, `epoch_seconds`) the epoch, from 1.
+    pub step: u64,
+    pub value: Number,
+    pub time: Timestamp,
+}
+
+/// The history of one metric of one run, by step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Series {
+    pub name: String,
+    pub points: Vec<Point>,
+}
+
+/// The answer of `GET /v1/runs/{id}/metrics`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MetricHistory {
+    pub series: Vec<Series>,
+    /// Ask for `?after_revision=` this number to get only what is newer.
+    pub revision: Revision,
+}
+
+/// What a run's answer tells of each of its metrics. NaN takes no part in `min` and `max` unless there is nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MetricSummary {
+    pub last: Number,
+    pub last_step: u64,
+    pub min: Number,
+    pub max: Number,
+}

@@ -1,0 +1,136 @@
+//! Runs: one training execution of one concrete spec, with what it reported.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::job::SweepPoint;
+use crate::metric::MetricSummary;
+use crate::state::words;
+use crate::{Attempt, JobId, Number, Revision, RunId, RunState, Spec, StopReason, Timestamp, WorkerId};
+
+/// How far a run has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// Optimizer steps done.
+    pub step: u64,
+    pub total_steps: u64,
+    /// Epochs finished; null where the run has none.
+    pub epoch: Option<u64>,
+    /// Seconds to the end at the present pace; null where it is not known yet.
+    pub eta_seconds: Option<f64>,
+}
+
+/// A run, as `GET /v1/runs/{id}` answers and lists show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Run {
+    pub id: RunId,
+    pub job_id: JobId,
+    /// The job's name.
+    pub name: Option<String>,
+    /// The job's tags.
+    pub tags: BTreeMap<String, String>,
+    pub priority: i32,
+    pub state: RunState,
+    pub stop_reason: Option<StopReason>,
+    /// Why the run failed, in a sentence.
+    pub error: Option<String>,
+    /// The spec with every default written out; it can be submitted again as it stands. Lists leave out the numbers of an
+    /// inline problem and keep its `sha256`.
+    #[schema(value_type = Object)]
+    pub spec: Spec,
+    /// What the job's sweep set for this run.
+    #[schema(value_type = Object)]
+    pub sweep_point: SweepPoint,
+    /// How often the run was claimed.
+    pub attempt: Attempt,
+    /// The worker that holds, or last held, the run.
+    pub worker_id: Option<WorkerId>,
+    /// What someone asked of a running run and its worker has not done yet.
+    pub requested: Option<RequestedAction>,
+    pub progress: Progress,
+    pub summary: BTreeMap<String, MetricSummary>,
+    /// What the run came to; null until it ends.
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<serde_json::Value>,
+    pub revision: Revision,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+words!(
+    /// What the server asks of the worker that holds a run.
+    RequestedAction {
+        Cancel = "cancel",
+        Pause = "pause",
+    }
+);
+
+/// A file of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Artifact {
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+    pub content_type: String,
+    pub created_at: Timestamp,
+}
+
+/// The answer of `GET /v1/runs/{id}/artifacts`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Artifacts {
+    pub artifacts: Vec<Artifact>,
+}
+
+/// Something that happened to a run: queued, claimed, checkpointed, lost, ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    pub revision: Revision,
+    pub run_id: RunId,
+    pub time: Timestamp,
+    /// `queued`, `claimed`, `checkpoint`, `released`, `lease_expired`, `cancel_requested`, `pause_requested`, `paused`,
+    /// `resumed`, `retried`, `succeeded`, `failed` or `cancelled`.
+    pub kind: String,
+    #[schema(value_type = Object)]
+    pub detail: serde_json::Value,
+}
+
+/// A line that a worker logged for a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogLine {
+    pub time: Timestamp,
+    pub level: LogLevel,
+    pub message: String,
+}
+
+words!(
+    /// How grave a log line is.
+    LogLevel {
+        Info = "info",
+        Warn = "warn",
+        Error = "error",
+    }
+);
+
+/// A claim of theory checked on a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    pub claim: String,
+    pub formula: String,
+    pub predicted: Number,
+    pub measured: Number,
+    pub tolerance: Number,
+    pub holds: bool,
+}
+
+/// The answer of `GET /v1/runs/{id}/certificates`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Certificates {
+    pub certificates: Vec<Certificate>,
+}

@@ -1,0 +1,72 @@
+//! Job specs: what a user types, parsed strictly.
+//!
+//! Three steps, each in its own module. [`strict`] turns JSON into the structs below; an unknown field, a missing one or a wrong type
+//! is an error with its JSON pointer. `normalize` (one per struct) checks the ranges and the fields against each other, again with
+//! pointers, and writes every default out, so that the stored spec says all that the run depends on. [`sweep`] expands a sweep into
+//! one spec a point. A setting that belongs to one optimizer or problem source only is an `Option`: serde can then point at it, and
+//! `normalize` says to which choice it belongs.
+
+pub mod check;
+pub mod colourization;
+pub mod optimizer;
+pub mod regression;
+pub mod strict;
+pub mod submit;
+pub mod sweep;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::problem::FieldError;
+use crate::state::Kind;
+use check::Checker;
+pub use colourization::ColourizationSpec;
+pub use regression::RegressionSpec;
+
+/// One concrete, normalized spec: what a run trains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Spec {
+    Regression(RegressionSpec),
+    Colourization(ColourizationSpec),
+}
+
+impl Spec {
+    /// Parses and normalizes one spec. The pointers of the errors begin with `base` (`/spec`).
+    pub fn from_value(mut value: Value, base: &str) -> Result<Self, Vec<FieldError>> {
+        let kind = strict::take_tag::<Kind>(&mut value, base, "kind")?;
+        let mut checker = Checker::new(base);
+        let spec = match kind {
+            Kind::Regression => {
+                let mut spec: RegressionSpec = strict::from_value(value, base)?;
+                spec.normalize(&mut checker);
+                Self::Regression(spec)
+            }
+            Kind::Colourization => {
+                let mut spec: ColourizationSpec = strict::from_value(value, base)?;
+                spec.normalize(&mut checker);
+                Self::Colourization(spec)
+            }
+        };
+        checker.finish().map(|()| spec)
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Regression(_) => Kind::Regression,
+            Self::Colourization(_) => Kind::Colourization,
+        }
+    }
+
+    /// The uploaded dataset that the spec names, if it names one.
+    pub fn dataset_name(&self) -> Option<&str> {
+        match self {
+            Self::Regression(spec) => spec.problem.name.as_deref(),
+            Self::Colourization(spec) => (!spec.dataset.is_synthetic()).then_some(spec.dataset.name.as_str()),
+        }
+    }
+}
+
+pub(crate) fn is_false(value: &bool) -> bool {
+    !value
+}

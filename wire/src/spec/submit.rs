@@ -1,0 +1,87 @@
+//! The body of `POST /v1/jobs`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::strict;
+use super::sweep::{Point, Sweep, expand};
+use crate::problem::FieldError;
+
+/// What a user submits, before its spec is looked into.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Higher goes first; −1000 to 1000.
+    #[serde(default)]
+    pub priority: i32,
+    /// A regression or a colourization.
+    #[schema(value_type = Object)]
+    pub spec: Value,
+    /// Dotted path into the spec → the values to try; one run a point of their product.
+    #[serde(default, skip_serializing_if = "Sweep::is_empty")]
+    #[schema(value_type = Object)]
+    pub sweep: Sweep,
+}
+
+/// A submit, parsed and expanded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    pub name: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub priority: i32,
+    pub sweep: Sweep,
+    /// At least one.
+    pub points: Vec<Point>,
+}
+
+/// Why a body is no submission.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SubmitError {
+    /// 400: not JSON at all.
+    #[error("the body is not JSON: {0}")]
+    Syntax(String),
+    /// 422: JSON, but not a valid job.
+    #[error("the job is not valid")]
+    Invalid(Vec<FieldError>),
+}
+
+impl Submission {
+    /// Parses the body of a submit strictly and expands its sweep to at most `most_points` runs.
+    pub fn parse(body: &[u8], most_points: u64) -> Result<Self, SubmitError> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| SubmitError::Syntax(error.to_string()))?;
+        Self::from_value(value, most_points).map_err(SubmitError::Invalid)
+    }
+
+    fn from_value(value: Value, most_points: u64) -> Result<Self, Vec<FieldError>> {
+        let request: SubmitRequest = strict::from_value(value, "")?;
+        let mut errors = Vec::new();
+        let mut check = |holds: bool, pointer: &str, detail: &str| {
+            if !holds {
+                errors.push(FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() });
+            }
+        };
+        let short = |text: &str, most: usize| !text.is_empty() && text.chars().count() <= most;
+        check(request.name.as_deref().is_none_or(|name| short(name, 200)), "/name", "must have 1 to 200 characters");
+        check((-1000..=1000).contains(&request.priority), "/priority", "must be from -1000 to 1000");
+        check(request.tags.len() <= 64, "/tags", "must be at most 64");
+        for (tag, value) in &request.tags {
+            check(
+                short(tag, 100) && value.chars().count() <= 500,
+                &format!("/tags/{}", strict::escape(tag)),
+                "must be a name of 1 to 100 characters and a value of at most 500",
+            );
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let points = expand(&request.spec, &request.sweep, most_points)?;
+        Ok(Self { name: request.name, tags: request.tags, priority: request.priority, sweep: request.sweep, points })
+    }
+}

@@ -1,0 +1,194 @@
+//! The worker protocol.
+//!
+//! A worker registers, then loops: claim (long poll), train, report, finish. A claim is a lease: it lasts `lease_seconds` from the
+//! last heartbeat, and carries an [`Attempt`]. Every write names that attempt; a write whose attempt is no longer the run's, or
+//! whose run is no longer running, gets 409 and changes nothing, and the worker drops the run.
+//!
+//! | request | body → answer |
+//! |---|---|
+//! | `POST /v1/worker/register` | [`Register`] → [`Registered`] |
+//! | `POST /v1/worker/claims` | [`ClaimRequest`] → [`Claims`] |
+//! | `POST /v1/worker/heartbeats` | [`Heartbeat`] → [`HeartbeatAnswer`] |
+//! | `POST /v1/worker/runs/{id}/reports` | [`Report`] → [`ReportAnswer`] |
+//! | `PUT /v1/worker/runs/{id}/artifacts/{name}?attempt=&sha256=&checkpoint_step=` | the bytes → 204 |
+//! | `GET /v1/worker/runs/{id}/artifacts/{name}?attempt=` | the bytes |
+//! | `GET /v1/worker/datasets/{name}` | [`crate::dataset::Dataset`] |
+//! | `GET /v1/worker/datasets/{name}/files/{sha256}` | the bytes |
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::metric::SeriesBatch;
+use crate::run::{Certificate, LogLine, Progress, RequestedAction};
+use crate::state::words;
+use crate::{Attempt, JobId, RunId, Spec, StopReason, Timestamp, WorkerId};
+
+/// What a worker says of itself when it starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    pub pid: u32,
+    pub host: String,
+    /// `cpu` or the accelerator's name.
+    pub device: String,
+    pub threads: u32,
+    /// Of the worker's build.
+    pub version: String,
+}
+
+/// The server's answer to a registration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Registered {
+    pub worker_id: WorkerId,
+    pub lease_seconds: f64,
+    pub heartbeat_seconds: f64,
+}
+
+/// A worker as `GET /v1/workers` lists it: those that were heard of within a lease's time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Worker {
+    pub id: WorkerId,
+    pub pid: u32,
+    pub host: String,
+    pub device: String,
+    pub threads: u32,
+    pub version: String,
+    /// The run it trains (the oldest, if it holds several); null when it is idle.
+    pub run_id: Option<RunId>,
+    pub run_ids: Vec<RunId>,
+    pub registered_at: Timestamp,
+    /// Seconds since the server last heard of it.
+    pub idle_seconds: f64,
+}
+
+/// Asks for work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRequest {
+    pub worker_id: WorkerId,
+    /// At most this many runs. More than one is given only of small runs.
+    pub max: u32,
+    /// How long the server may hold the request while nothing is queued.
+    pub wait_seconds: f64,
+}
+
+/// The runs that a worker now holds; empty when the wait ran out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Claims {
+    pub runs: Vec<ClaimedRun>,
+}
+
+/// One claimed run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClaimedRun {
+    pub run_id: RunId,
+    pub job_id: JobId,
+    pub attempt: Attempt,
+    /// Complete: an inline problem has its numbers.
+    #[schema(value_type = Object)]
+    pub spec: Spec,
+    /// The sha256 of `checkpoint.safetensors` to resume from, if an earlier attempt left one.
+    pub checkpoint: Option<String>,
+}
+
+/// Renews the leases of all runs that a worker holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    pub worker_id: WorkerId,
+    pub runs: Vec<HeldRun>,
+}
+
+/// A run that a worker believes it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeldRun {
+    pub run_id: RunId,
+    pub attempt: Attempt,
+}
+
+/// The server's word on each run of a heartbeat, in its order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HeartbeatAnswer {
+    pub runs: Vec<Directive>,
+    /// The server shuts the queue down: finish the step, checkpoint, give the runs back, claim nothing more.
+    pub drain: bool,
+}
+
+words!(
+    /// What a worker has to do with a run.
+    Directive {
+        /// Go on.
+        Continue = "continue",
+        /// Stop and report the run as cancelled.
+        Cancel = "cancel",
+        /// Checkpoint, stop and report the run as paused.
+        Pause = "pause",
+        /// The lease is lost: drop the run, write nothing more.
+        Lost = "lost",
+    }
+);
+
+impl From<Option<RequestedAction>> for Directive {
+    fn from(requested: Option<RequestedAction>) -> Self {
+        match requested {
+            None => Self::Continue,
+            Some(RequestedAction::Cancel) => Self::Cancel,
+            Some(RequestedAction::Pause) => Self::Pause,
+        }
+    }
+}
+
+/// What a run has to tell: all of it is stored in one transaction, or nothing of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    pub attempt: Attempt,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<SeriesBatch>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogLine>,
+    /// Replaces the certificates of the same claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
+    /// Ends the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Finish {
+    pub outcome: Outcome,
+    /// Of a run that ended for good (`succeeded`, `failed`, `cancelled`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<StopReason>,
+    /// Why it failed, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<serde_json::Value>,
+}
+
+words!(
+    /// What becomes of a run when its attempt ends.
+    Outcome {
+        Succeeded = "succeeded",
+        Failed = "failed",
+        Cancelled = "cancelled",
+        /// Someone asked for it.
+        Paused = "paused",
+        /// The worker stops and gives the run back to the queue; not a lost attempt.
+        Released = "released",
+    }
+);
+
+/// The server's answer to a report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReportAnswer {
+    pub directive: Directive,
+}

@@ -4,5 +4,4 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod kernels;
-pub mod networks;
 pub mod optimizers;

@@ -8,7 +8,7 @@ pub struct OptimizerState<F> {
     /// Steps done; only bias correction depends on it, all optimizers count.
     pub steps: u64,
     /// One vector of the weights' length per slot, in the optimizer's own order.
-    pub slots: Vec<(&'static str, Vec<F>)>,
+    pub slots: Vec<(String, Vec<F>)>,
 }
 
 /// A saved state does not fit the optimizer.
@@ -42,14 +42,14 @@ pub(super) fn restore<F: Float>(
     let fits = state.slots.len() == slots.len() && state.slots.iter().zip(slots.iter()).all(|(a, b)| a.0 == b.0);
     if !fits {
         return Err(StateError::Slots {
-            found: state.slots.iter().map(|slot| slot.0.to_owned()).collect(),
+            found: state.slots.iter().map(|slot| slot.0.clone()).collect(),
             expected: slots.iter().map(|slot| slot.0.to_owned()).collect(),
         });
     }
     for ((name, saved), (_, own)) in state.slots.iter().zip(slots.iter()) {
         if saved.len() != own.len() {
             return Err(StateError::Length {
-                name: (*name).to_owned(),
+                name: name.clone(),
                 found: saved.len(),
                 expected: own.len(),
             });

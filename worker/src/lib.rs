@@ -3,5 +3,14 @@
 //! `agent → trainers → {networks, optimizers, data} → kernels`; below `agent` nothing knows HTTP.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agent;
+mod config;
+pub mod data;
 pub mod kernels;
+pub mod networks;
 pub mod optimizers;
+pub mod trainers;
+
+pub use agent::{WorkerError, run};
+pub use config::WorkerConfig;
+pub use networks::DeviceChoice;

@@ -1,1 +1,16 @@
-//! placeholder
+//! Trainyard's server: the HTTP API, the store, upkeep and the dashboard. It never depends on candle.
+//!
+//! - [`server`]: [`Server::start`] opens the store, sees to the tokens, binds, serves; [`Server::shutdown`] drains
+//! - [`config`]: what a server is started with, and what requests and runs may cost
+//! - `http`: the routes, who may use them, and what an error looks like
+//! - `tokens`: secrets and the files that hold the first ones
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod config;
+mod http;
+pub mod server;
+mod tokens;
+
+pub use config::{Limits, ServerConfig};
+pub use server::{Server, StartError};
+pub use tokens::TokenFileError;

@@ -1,0 +1,86 @@
+//! What a server is started with.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything [`Server::start`](crate::Server::start) needs to know.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The folder of the store, the blobs and the token files; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Where to listen; port 0 lets the system choose one.
+    pub listen: SocketAddr,
+    /// Host names, beside the loopback ones, under which clients may address the server.
+    pub allowed_hosts: Vec<String>,
+    /// How long a worker holds a run without a heartbeat.
+    pub lease: Duration,
+    /// A file with the admin token. Without it one is made at the first start, in `data_dir/admin.token`.
+    pub admin_token_file: Option<PathBuf>,
+    /// A file with a worker token. Without it one is made at the first start, in `data_dir/worker.token`.
+    pub worker_token_file: Option<PathBuf>,
+    pub limits: Limits,
+}
+
+impl ServerConfig {
+    /// A server on a free loopback port with a lease of 20 s and the default limits.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            allowed_hosts: Vec::new(),
+            lease: Duration::from_secs(20),
+            admin_token_file: None,
+            worker_token_file: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What one request, one run and one sweep may cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of a JSON body, which may hold an inline problem.
+    pub json_body_bytes: u64,
+    /// Bytes of one dataset upload.
+    pub upload_bytes: u64,
+    /// Bytes of one artifact.
+    pub artifact_bytes: u64,
+    /// Runs of one sweep.
+    pub runs_per_sweep: u64,
+    /// Bytes that a run's training may need.
+    pub run_memory_bytes: u64,
+    /// Bytes that a run may leave on the server's disk.
+    pub run_disk_bytes: u64,
+    /// Multiply-adds of a whole run.
+    pub run_multiply_adds: u64,
+    /// Numbers in the matrix X of a regression.
+    pub problem_numbers: u64,
+    /// Connections at one time.
+    pub connections: usize,
+    /// How long a client may take to send the head of a request, or leave its connection idle.
+    pub header_timeout: Duration,
+    /// How long a client may take between two pieces of a body.
+    pub body_idle_timeout: Duration,
+    /// The longest that one request may be held by `Prefer: wait` or a claim.
+    pub longest_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            json_body_bytes: 8 << 20,
+            upload_bytes: 2 << 30,
+            artifact_bytes: 1 << 30,
+            runs_per_sweep: 10_000,
+            run_memory_bytes: 4 << 30,
+            run_disk_bytes: 16 << 30,
+            run_multiply_adds: 1_000_000_000_000_000_000,
+            problem_numbers: 20_000_000,
+            connections: 1024,
+            header_timeout: Duration::from_secs(60),
+            body_idle_timeout: Duration::from_secs(30),
+            longest_wait: Duration::from_secs(60),
+        }
+    }
+}

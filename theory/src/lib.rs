@@ -5,12 +5,14 @@
 //! - [`regression`]: least-squares problems, their spectra, closed-form solutions, exact paths
 //! - [`schedule`]: learning rates over the steps of a run
 //! - [`log_schedule`]: which steps of a long run are recorded
+//! - [`network`]: the layers of the colourization networks and their accounting
 //!
 //! No function here does I/O, reads a clock or depends on the number of threads: equal arguments
 //! give equal bits on one machine.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod log_schedule;
+pub mod network;
 pub mod random;
 pub mod regression;
 pub mod schedule;

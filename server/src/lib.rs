@@ -2,13 +2,17 @@
 //!
 //! - [`server`]: [`Server::start`] opens the store, sees to the tokens, binds, serves; [`Server::shutdown`] drains
 //! - [`config`]: what a server is started with, and what requests and runs may cost
+//! - [`store`]: everything the server remembers; [`blobs`]: file contents by hash
 //! - `http`: the routes, who may use them, and what an error looks like
 //! - `tokens`: secrets and the files that hold the first ones
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod blobs;
 pub mod config;
 mod http;
+mod leases;
 pub mod server;
+pub mod store;
 mod tokens;
 
 pub use config::{Limits, ServerConfig};

@@ -48,3 +48,32 @@ pub struct MetricSummary {
     pub min: Number,
     pub max: Number,
 }
+
+/// What the points of one bucket of steps came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Bucket {
+    /// The first and the last step that the bucket has a point of.
+    pub first_step: u64,
+    pub last_step: u64,
+    pub first: Number,
+    pub last: Number,
+    /// NaN takes no part in `min` and `max` unless there is nothing else.
+    pub min: Number,
+    pub max: Number,
+    /// Points in the bucket.
+    pub count: u64,
+}
+
+/// The history of one metric of one run, reduced to buckets of equally many steps; those without a point are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BucketSeries {
+    pub name: String,
+    pub buckets: Vec<Bucket>,
+}
+
+/// The answer of `GET /v1/runs/{id}/metrics?buckets=`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BucketHistory {
+    pub series: Vec<BucketSeries>,
+    pub revision: Revision,
+}

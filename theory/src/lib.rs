@@ -6,13 +6,17 @@
 //! - [`schedule`]: learning rates over the steps of a run
 //! - [`log_schedule`]: which steps of a long run are recorded
 //! - [`network`]: the layers of the colourization networks and their accounting
+//! - [`convolution`]: two-dimensional convolution and cross-correlation of small planes
+//! - [`receptive_field`]: which inputs one output of a network depends on
 //!
 //! No function here does I/O, reads a clock or depends on the number of threads: equal arguments
 //! give equal bits on one machine.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod convolution;
 pub mod log_schedule;
 pub mod network;
 pub mod random;
+pub mod receptive_field;
 pub mod regression;
 pub mod schedule;

@@ -8,11 +8,13 @@
 //! - [`network`]: the layers of the colourization networks and their accounting
 //! - [`convolution`]: two-dimensional convolution and cross-correlation of small planes
 //! - [`receptive_field`]: which inputs one output of a network depends on
+//! - [`certificate`]: claims of theory checked against the numbers that a run measured
 //!
 //! No function here does I/O, reads a clock or depends on the number of threads: equal arguments
 //! give equal bits on one machine.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod certificate;
 pub mod convolution;
 pub mod log_schedule;
 pub mod network;

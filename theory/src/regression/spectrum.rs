@@ -83,6 +83,16 @@ impl Spectrum {
         Ok(spectrum)
     }
 
+    /// The number of examples, n.
+    pub fn examples(&self) -> usize {
+        self.examples
+    }
+
+    /// The number of features, d.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
     /// The number of singular values above [`rank_tolerance`](Self::rank_tolerance).
     pub fn rank(&self) -> usize {
         self.rank

@@ -1,0 +1,179 @@
+use super::*;
+use crate::random::permutation;
+use crate::regression::vector::{add_scaled, distance};
+use crate::regression::{Problem, SyntheticProblem};
+use crate::schedule::Schedule;
+
+fn wide(condition: f64) -> (Problem, Spectrum) {
+    let made = SyntheticProblem { examples: 12, features: 30, condition, noise: 0.1, seed: 6 };
+    let problem = made.generate().unwrap().0;
+    let spectrum = Spectrum::of(&problem).unwrap();
+    (problem, spectrum)
+}
+
+/// Gradient descent (`momentum` 0) or heavy ball from 0, with the loss before the first and after each step.
+fn descend(problem: &Problem, rate: f64, momentum: f64, l2: f64, steps: u64) -> (Vec<f64>, Vec<f64>) {
+    let features = problem.features();
+    let (mut weights, mut velocity) = (vec![0.0; features], vec![0.0; features]);
+    let mut gradient = vec![0.0; features];
+    let mut losses = Vec::new();
+    for _ in 0..steps {
+        losses.push(problem.loss_and_gradient(&weights, l2, &mut gradient));
+        for (velocity, derivative) in velocity.iter_mut().zip(&gradient) {
+            *velocity = momentum * *velocity + derivative;
+        }
+        add_scaled(&mut weights, -rate, &velocity);
+    }
+    losses.push(problem.loss(&weights, l2));
+    (weights, losses)
+}
+
+/// RMSProp from 0 with β = 0.9; the final weights.
+fn rmsprop(problem: &Problem, rate: f64, epsilon: f64, schedule: Schedule, steps: u64) -> Vec<f64> {
+    let features = problem.features();
+    let (mut weights, mut square) = (vec![0.0; features], vec![0.0; features]);
+    let mut gradient = vec![0.0; features];
+    for step in 0..steps {
+        problem.loss_and_gradient(&weights, 0.0, &mut gradient);
+        let rate = schedule.rate(rate, step, steps);
+        for index in 0..features {
+            let derivative = gradient[index];
+            square[index] = 0.9 * square[index] + 0.1 * derivative * derivative;
+            weights[index] -= rate * derivative / (square[index] + epsilon).sqrt();
+        }
+    }
+    weights
+}
+
+fn gradient_norm(problem: &Problem, weights: &[f64]) -> f64 {
+    let mut gradient = vec![0.0; weights.len()];
+    problem.loss_and_gradient(weights, 0.0, &mut gradient);
+    norm(&gradient)
+}
+
+#[test]
+fn rates_on_either_side_of_the_bound_behave_as_claimed() {
+    let (problem, spectrum) = wide(10.0);
+    for l2 in [0.0, 0.3] {
+        let bound = spectrum.largest_stable_rate(l2);
+        for (factor, steps) in [(0.5, 300), (0.999, 300), (1.01, 3000), (3.0, 300)] {
+            let rate = factor * bound;
+            let losses = descend(&problem, rate, 0.0, l2, steps).1;
+            let (first, last) = (losses[0], losses[steps as usize]);
+            let found = gradient_descent_stability(&spectrum, rate, l2, first, last).unwrap();
+            assert!(found.holds, "{found:?}");
+            assert_eq!((found.predicted, found.measured), (bound, rate));
+        }
+    }
+}
+
+#[test]
+fn stability_fails_when_a_stable_rate_blew_up_and_is_silent_when_undecided() {
+    let (_, spectrum) = wide(10.0);
+    let stability = |rate, last| gradient_descent_stability(&spectrum, rate, 0.0, 1.0, last);
+    assert!(!stability(0.5, 2.0).unwrap().holds);
+    assert!(!stability(0.5, f64::NAN).unwrap().holds);
+    assert!(stability(1.5, f64::INFINITY).unwrap().holds);
+    assert_eq!(stability(1.5, 0.5), None);
+    assert_eq!(stability(spectrum.largest_stable_rate(0.0), 1.0), None);
+}
+
+#[test]
+fn descent_agrees_with_its_exact_path_and_another_rule_does_not() {
+    let (problem, spectrum) = wide(100.0);
+    let path = spectrum.descent_path(&[0.0; 30], 0.01);
+    let recorded = |losses: Vec<f64>| (0..).zip(losses).collect::<Vec<(u64, f64)>>();
+    for rate in [0.3, 0.9, 1.05] {
+        let losses = descend(&problem, rate, 0.0, 0.01, 2000).1;
+        let found = exact_descent_path(&path, rate, recorded(losses)).unwrap();
+        assert!(found.holds, "{found:?}");
+    }
+    let heavy = descend(&problem, 0.3, 0.001, 0.01, 2000).1;
+    assert!(!exact_descent_path(&path, 0.3, recorded(heavy)).unwrap().holds);
+    assert_eq!(exact_descent_path(&path, 0.3, [(0, f64::NAN)]), None);
+}
+
+#[test]
+fn descent_and_momentum_reach_the_minimum_norm_solution_and_stay_in_the_row_space() {
+    let (problem, spectrum) = wide(50.0);
+    for (momentum, steps) in [(0.0, 0), (0.0, 10), (0.0, 5000), (0.8, 100), (0.8, 5000)] {
+        let weights = descend(&problem, 0.5, momentum, 0.0, steps).0;
+        let residual = problem.residual_norm(&weights);
+        let found = minimum_norm(&spectrum, &weights, residual).unwrap();
+        assert!(found.holds, "{found:?}");
+        let found = null_space(&spectrum, &[0.0; 30], &weights, steps).unwrap();
+        assert!(found.holds, "{found:?}");
+        assert!(found.tolerance < 1e-9);
+    }
+    let weights = descend(&problem, 0.5, 0.0, 0.0, 5000).0;
+    assert!(spectrum.distance_to_minimum_norm(&weights) < 1e-12);
+}
+
+#[test]
+fn stochastic_descent_stays_in_the_row_space_too() {
+    let (problem, spectrum) = wide(50.0);
+    let mut weights = vec![0.0; 30];
+    let mut gradient = vec![0.0; 30];
+    let epochs = 20_000;
+    for epoch in 0..epochs {
+        for batch in permutation(1, epoch, 12).chunks(5) {
+            problem.batch_loss_and_gradient(batch, &weights, 0.0, &mut gradient);
+            add_scaled(&mut weights, -0.2, &gradient);
+        }
+    }
+    let found = null_space(&spectrum, &[0.0; 30], &weights, 3 * epochs).unwrap();
+    assert!(found.holds, "{found:?}");
+    let found = minimum_norm(&spectrum, &weights, problem.residual_norm(&weights)).unwrap();
+    assert!(found.holds, "{found:?}");
+    assert!(found.measured < 1e-10, "{found:?}");
+}
+
+#[test]
+fn a_solution_outside_the_row_space_fails_both_claims() {
+    let problem = Problem::new(vec![2.0, 1.0], vec![2.0], 2).unwrap();
+    let spectrum = Spectrum::of(&problem).unwrap();
+    let other = [2.0 / 3.0; 2];
+    assert!(!minimum_norm(&spectrum, &other, problem.residual_norm(&other)).unwrap().holds);
+    assert!(!null_space(&spectrum, &[0.0; 2], &other, 20_000).unwrap().holds);
+    assert_eq!(null_space(&spectrum, &[1.0, -2.0], &other, 20_000), None);
+}
+
+#[test]
+fn an_overdetermined_problem_is_certified_at_its_least_squares_solution() {
+    let made = SyntheticProblem { examples: 80, features: 10, condition: 30.0, noise: 0.5, seed: 2 };
+    let problem = made.generate().unwrap().0;
+    let spectrum = Spectrum::of(&problem).unwrap();
+    for steps in [0, 20, 4000] {
+        let weights = descend(&problem, 0.9, 0.0, 0.0, steps).0;
+        let found = minimum_norm(&spectrum, &weights, problem.residual_norm(&weights)).unwrap();
+        assert!(found.holds, "{found:?}");
+    }
+}
+
+#[test]
+fn rmsprop_under_a_cosine_schedule_ends_off_the_minimum_norm_solution() {
+    let problem = Problem::new(vec![2.0, 1.0], vec![2.0], 2).unwrap();
+    let weights = rmsprop(&problem, 0.01, 1e-8, Schedule::Cosine, 20_000);
+    assert!(distance(&weights, &[2.0 / 3.0; 2]) < 1e-6, "{weights:?}");
+    assert!((norm(&weights) - 0.9428).abs() < 1e-4);
+}
+
+#[test]
+fn rmsprop_settles_under_its_bound_and_cycles_over_it() {
+    let (problem, spectrum) = wide(3.0);
+    let epsilon = 1e-4;
+    let bound = spectrum.rmsprop_settle_limit(epsilon, 0.0);
+    assert!((bound - 1e-2).abs() < 1e-12);
+    for (factor, settles) in [(0.8, true), (1.3, false), (4.0, false)] {
+        let rate = factor * bound;
+        let weights = rmsprop(&problem, rate, epsilon, Schedule::Constant, 20_000);
+        let size = gradient_norm(&problem, &weights);
+        let found = rmsprop_settles(&spectrum, rate, epsilon, 0.0, size).unwrap();
+        assert!(found.holds, "{found:?} {size}");
+        assert_eq!(size < 1e-5, settles, "{size}");
+    }
+    let verdict = |rate, size| rmsprop_settles(&spectrum, rate, epsilon, 0.0, size);
+    assert!(!verdict(0.1, 1e-9).unwrap().holds);
+    assert_eq!(verdict(0.005, 0.5), None);
+    assert_eq!(verdict(0.1, 0.0), None);
+}

@@ -1,7 +1,8 @@
-//! Claims of theory checked on a run: pure functions from a problem's [`Spectrum`] and the numbers that the run measured to a
-//! [`Certificate`]. A claim that the numbers cannot decide gives none.
+//! Claims of theory checked on a run: pure functions from a problem's [`Spectrum`] and the numbers
+//! that the run measured to a [`Certificate`]. A claim that the numbers cannot decide gives none.
 //!
-//! Every function takes the rate as fixed; under a schedule that lowers it the claims about rates do not apply.
+//! Every function takes the rate as fixed; under a schedule that lowers it the claims about rates
+//! do not apply.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,13 +27,15 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The claim that `measured` is `predicted`: holds iff they are within `tolerance`, never with a NaN.
+    /// The claim that `measured` is `predicted`: holds iff they are within `tolerance`, never with
+    /// a NaN.
     pub fn equal(claim: &str, formula: &str, predicted: f64, measured: f64, tolerance: f64) -> Self {
         let holds = (measured - predicted).abs() <= tolerance;
         Self::judged(claim, formula, predicted, measured, tolerance, holds)
     }
 
-    /// The claim that `measured` is at most `predicted`: holds iff it exceeds it by no more than `tolerance`, never with a NaN.
+    /// The claim that `measured` is at most `predicted`: holds iff it exceeds it by no more than
+    /// `tolerance`, never with a NaN.
     pub fn at_most(claim: &str, formula: &str, predicted: f64, measured: f64, tolerance: f64) -> Self {
         let holds = measured <= predicted + tolerance;
         Self::judged(claim, formula, predicted, measured, tolerance, holds)
@@ -44,10 +47,12 @@ impl Certificate {
     }
 }
 
-/// Full-batch gradient descent is stable iff `η < 2/λ_max(H̃)`. Predicted is the bound, measured the run's rate; it holds iff the losses `L̃` of the first and
-/// the last step are on the rate's side: under the bound the loss never rises, over it the loss grows in the end.
+/// Full-batch gradient descent is stable iff `η < 2/λ_max(H̃)`. Predicted is the bound, measured
+/// the run's rate; it holds iff the losses `L̃` of the first and the last step are on the rate's
+/// side: under the bound the loss never rises, over it the loss grows in the end.
 ///
-/// None where the rate is the bound to rounding, or over it without the loss having risen (too few steps, or a start that the growing direction is not in).
+/// None where the rate is the bound to rounding, or over it without the loss having risen (too few
+/// steps, or a start that the growing direction is not in).
 pub fn gradient_descent_stability(spectrum: &Spectrum, rate: f64, l2: f64, first_loss: f64, last_loss: f64) -> Option<Certificate> {
     let bound = spectrum.largest_stable_rate(l2);
     let tolerance = 1e-12 * bound;
@@ -68,8 +73,10 @@ pub fn gradient_descent_stability(spectrum: &Spectrum, rate: f64, l2: f64, first
     }
 }
 
-/// Gradient descent follows its exact path. Measured is the greatest difference between a recorded loss `(step, L̃)` and the path's, relative to the larger of the
-/// path's loss there and at the start; predicted is 0. Losses that are not finite end the comparison: a run that overflowed has no digits to compare.
+/// Gradient descent follows its exact path. Measured is the greatest difference between a recorded
+/// loss `(step, L̃)` and the path's, relative to the larger of the path's loss there and at the
+/// start; predicted is 0. Losses that are not finite end the comparison: a run that overflowed has
+/// no digits to compare.
 ///
 /// None without a single finite loss.
 pub fn exact_descent_path(path: &DescentPath, rate: f64, recorded: impl IntoIterator<Item = (u64, f64)>) -> Option<Certificate> {
@@ -85,7 +92,8 @@ pub fn exact_descent_path(path: &DescentPath, rate: f64, recorded: impl IntoIter
         greatest = Some(difference.max(greatest.unwrap_or(0.0)));
         last_step = step;
     }
-    // Step k multiplies the rounding of each eigenvalue, a few dozen units in the last place, by 2k.
+    // Step k multiplies the rounding of each eigenvalue, a few dozen units in the last place, by
+    // 2k.
     let tolerance = 1e-12 + 64.0 * f64::EPSILON * last_step as f64;
     Some(Certificate::equal(
         "gradient descent follows its exact path in the eigenbasis of H̃",
@@ -96,9 +104,11 @@ pub fn exact_descent_path(path: &DescentPath, rate: f64, recorded: impl IntoIter
     ))
 }
 
-/// Weights in the row space of X are as near to the minimum-norm solution as their residual is to the least one:
-/// `‖w − X⁺t‖ ≤ ‖X(w − X⁺t)‖/s_min⁺` with `‖X(w − X⁺t)‖² = ‖Xw − t‖² − n·min L`. So gradient descent, SGD and momentum, which never leave the row space they start in, reach the
-/// minimum-norm solution if they reach `Xw = t`. For RMSProp and Adam, which leave it, the claim is not made.
+/// Weights in the row space of X are as near to the minimum-norm solution as their residual is to
+/// the least one: `‖w − X⁺t‖ ≤ ‖X(w − X⁺t)‖/s_min⁺` with `‖X(w − X⁺t)‖² = ‖Xw − t‖² − n·min L`. So
+/// gradient descent, SGD and momentum, which never leave the row space they start in, reach the
+/// minimum-norm solution if they reach `Xw = t`. For RMSProp and Adam, which leave it, the claim is
+/// not made.
 ///
 /// None where X = 0.
 pub fn minimum_norm(spectrum: &Spectrum, weights: &[f64], residual_norm: f64) -> Option<Certificate> {
@@ -106,7 +116,8 @@ pub fn minimum_norm(spectrum: &Spectrum, weights: &[f64], residual_norm: f64) ->
     let least = spectrum.minimum_loss() * spectrum.examples() as f64;
     let square = residual_norm * residual_norm;
     let bound = (square - least).max(0.0).sqrt() / smallest;
-    // The difference of the squares keeps half its digits; the solution itself carries the condition of X.
+    // The difference of the squares keeps half its digits; the solution itself carries the
+    // condition of X.
     let solution = norm(spectrum.minimum_norm_solution());
     let root_condition = spectrum.condition()?.sqrt();
     let rounding = 16.0 * f64::EPSILON * spectrum.features().max(spectrum.examples()) as f64;
@@ -120,8 +131,10 @@ pub fn minimum_norm(spectrum: &Spectrum, weights: &[f64], residual_norm: f64) ->
     ))
 }
 
-/// Gradient descent, SGD and momentum from a start in the row space of X stay in it, with or without a penalty or weight decay: the null-space part stays at rounding level.
-/// Each of the `steps` updates rounds every weight once, and as often in either direction, so the level grows with `√steps`; the row space itself is known to `ε·√condition`.
+/// Gradient descent, SGD and momentum from a start in the row space of X stay in it, with or
+/// without a penalty or weight decay: the null-space part stays at rounding level. Each of the
+/// `steps` updates rounds every weight once, and as often in either direction, so the level grows
+/// with `√steps`; the row space itself is known to `ε·√condition`.
 ///
 /// None where `start` is not in the row space.
 pub fn null_space(spectrum: &Spectrum, start: &[f64], weights: &[f64], steps: u64) -> Option<Certificate> {
@@ -141,10 +154,12 @@ pub fn null_space(spectrum: &Spectrum, start: &[f64], weights: &[f64], steps: u6
     ))
 }
 
-/// RMSProp at a fixed rate settles only if `η < 2√ε/λ_max(H̃)`: near a solution its effective rate is `η/√ε`. It has settled when the gradient's norm is far below √ε, a thousandth of it
-/// here, as then nothing else is under the root. Predicted is the bound, measured the run's rate.
+/// RMSProp at a fixed rate settles only if `η < 2√ε/λ_max(H̃)`: near a solution its effective rate
+/// is `η/√ε`. It has settled when the gradient's norm is far below √ε, a thousandth of it here, as
+/// then nothing else is under the root. Predicted is the bound, measured the run's rate.
 ///
-/// None where nothing can be said: under the bound while it has not settled yet, at the bound to rounding, or with a gradient of exactly 0, where rounding hit the solution by luck.
+/// None where nothing can be said: under the bound while it has not settled yet, at the bound to
+/// rounding, or with a gradient of exactly 0, where rounding hit the solution by luck.
 pub fn rmsprop_settles(spectrum: &Spectrum, rate: f64, epsilon: f64, l2: f64, gradient_norm: f64) -> Option<Certificate> {
     let bound = spectrum.rmsprop_settle_limit(epsilon, l2);
     let tolerance = 1e-12 * bound;

@@ -11,7 +11,8 @@ fn wide(condition: f64) -> (Problem, Spectrum) {
     (problem, spectrum)
 }
 
-/// Gradient descent (`momentum` 0) or heavy ball from 0, with the loss before the first and after each step.
+/// Gradient descent (`momentum` 0) or heavy ball from 0, with the loss before the first and after
+/// each step.
 fn descend(problem: &Problem, rate: f64, momentum: f64, l2: f64, steps: u64) -> (Vec<f64>, Vec<f64>) {
     let features = problem.features();
     let (mut weights, mut velocity) = (vec![0.0; features], vec![0.0; features]);

@@ -13,8 +13,10 @@
 //! | same | H×W | ⌊(h−1)/2⌋, ⌊(w−1)/2⌋ | ⌊(h−1)/2⌋, ⌊(w−1)/2⌋ |
 //! | valid | (H−h+1)×(W−w+1): whole overlaps alone | h−1, w−1 | 0, 0 |
 //!
-//! `same` convolution is the middle of `full` as SciPy's `convolve2d` cuts it; `same` cross-correlation is what PyTorch's `Conv2d` computes with
-//! `padding="same"`. For an odd kernel each is the other with the kernel turned by 180°; for an even one they differ by a shift of one as well.
+//! `same` convolution is the middle of `full` as SciPy's `convolve2d` cuts it; `same`
+//! cross-correlation is what PyTorch's `Conv2d` computes with `padding="same"`. For an odd kernel
+//! each is the other with the kernel turned by 180°; for an even one they differ by a shift of one
+//! as well.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -38,7 +40,8 @@ pub enum ConvolutionOperation {
     CrossCorrelation,
 }
 
-/// A rectangle of numbers, row-major, with at least one row and one column. Nested rows convert to and from it.
+/// A rectangle of numbers, row-major, with at least one row and one column. Nested rows convert to
+/// and from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Vec<f64>>", into = "Vec<Vec<f64>>")]
 pub struct Plane {
@@ -98,7 +101,8 @@ impl Plane {
     }
 }
 
-/// One direction of the sum: how many outputs there are, and `output + offset ± tap` is the input that meets a kernel's tap.
+/// One direction of the sum: how many outputs there are, and `output + offset ± tap` is the input
+/// that meets a kernel's tap.
 struct Axis {
     input: usize,
     outputs: usize,
@@ -128,7 +132,8 @@ impl Axis {
     }
 }
 
-/// The multiply-adds that [`convolve`] makes at most for these sizes: outputs times kernel elements, for refusing oversized requests.
+/// The multiply-adds that [`convolve`] makes at most for these sizes: outputs times kernel
+/// elements, for refusing oversized requests.
 pub fn convolution_cost(input: &Plane, kernel: &Plane, mode: Mode) -> u64 {
     let side = |input: usize, kernel: usize| match mode {
         Mode::Full => input.saturating_add(kernel) as u64,
@@ -236,7 +241,8 @@ mod tests {
     fn an_even_kernel_pads_one_less_before_than_after() {
         let input = plane(&[[1.0, 10.0, 100.0]]);
         let kernel = plane(&[[1.0, 2.0]]);
-        // Cross-correlation reads the pixel and its right neighbour; convolution's middle starts at the full output's first.
+        // Cross-correlation reads the pixel and its right neighbour; convolution's middle starts at
+        // the full output's first.
         assert_eq!(apply(&input, &kernel, Mode::Same, CrossCorrelation), [[21.0, 210.0, 100.0]]);
         assert_eq!(apply(&input, &kernel, Mode::Same, Convolution), [[1.0, 12.0, 120.0]]);
     }

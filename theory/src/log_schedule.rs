@@ -1,11 +1,14 @@
-//! Which steps of a long run are recorded: densely at first, then a fixed number for each factor of ten, so that a run
-//! of 500,000 steps and one of 5,000 both make a smooth curve on a logarithmic axis with few points.
+//! Which steps of a long run are recorded: densely at first, then a fixed number for each factor of
+//! ten, so that a run of 500,000 steps and one of 5,000 both make a smooth curve on a logarithmic
+//! axis with few points.
 
-/// The recorded steps of a run of `total_steps` updates: step 0 (the start, before any update), every step up to
-/// `dense`, from there on the roundings of `10^(k/per_decade)` for whole `k`, and `total_steps`.
+/// The recorded steps of a run of `total_steps` updates: step 0 (the start, before any update),
+/// every step up to `dense`, from there on the roundings of `10^(k/per_decade)` for whole `k`, and
+/// `total_steps`.
 ///
-/// Whether a step under `total_steps` is recorded does not depend on `total_steps`: runs of different lengths share
-/// their grid, and a longer run records what a shorter one did, but for its end.
+/// Whether a step under `total_steps` is recorded does not depend on `total_steps`: runs of
+/// different lengths share their grid, and a longer run records what a shorter one did, but for its
+/// end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSchedule {
     total_steps: u64,
@@ -14,13 +17,15 @@ pub struct LogSchedule {
 }
 
 impl LogSchedule {
-    /// Every step up to this one is recorded, unless [`with_density`](Self::with_density) says otherwise.
+    /// Every step up to this one is recorded, unless [`with_density`](Self::with_density) says
+    /// otherwise.
     pub const DENSE: u64 = 100;
-    /// Steps recorded for each factor of ten, unless [`with_density`](Self::with_density) says otherwise.
+    /// Steps recorded for each factor of ten, unless [`with_density`](Self::with_density) says
+    /// otherwise.
     pub const PER_DECADE: u32 = 100;
 
-    /// The schedule with the usual density: at most 101 steps up to 100, 100 more for each further factor of ten
-    /// (about 470 for 500,000 steps), and the end.
+    /// The schedule with the usual density: at most 101 steps up to 100, 100 more for each further
+    /// factor of ten (about 470 for 500,000 steps), and the end.
     pub fn new(total_steps: u64) -> Self {
         Self::with_density(total_steps, Self::DENSE, Self::PER_DECADE)
     }
@@ -30,8 +35,8 @@ impl LogSchedule {
         Self { total_steps, dense, per_decade }
     }
 
-    /// The first recorded step after `step`, or `None` at the end of the run. A training loop keeps this number and compares
-    /// it with its counter; a resumed one asks for it again.
+    /// The first recorded step after `step`, or `None` at the end of the run. A training loop keeps
+    /// this number and compares it with its counter; a resumed one asks for it again.
     pub fn next_after(&self, step: u64) -> Option<u64> {
         if step >= self.total_steps {
             return None;

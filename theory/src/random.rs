@@ -34,7 +34,8 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// The stream of `(seed, purpose, index)` at its beginning. Only the low 56 bits of `index` count.
+    /// The stream of `(seed, purpose, index)` at its beginning. Only the low 56 bits of `index`
+    /// count.
     pub fn new(seed: u64, purpose: Purpose, index: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -59,8 +60,9 @@ impl Generator {
         low + (high - low) * self.uniform()
     }
 
-    /// Uniform among `0..bound`, without bias: the high word of `word · bound`, where words whose low product falls under
-    /// `2⁶⁴ mod bound` are drawn again (Lemire, "Fast random integer generation in an interval", 2019).
+    /// Uniform among `0..bound`, without bias: the high word of `word · bound`, where words whose
+    /// low product falls under `2⁶⁴ mod bound` are drawn again (Lemire, "Fast random integer
+    /// generation in an interval", 2019).
     ///
     /// # Panics
     /// If `bound` is 0: there is nothing to draw from.
@@ -76,8 +78,9 @@ impl Generator {
         (product >> 64) as u64
     }
 
-    /// Standard normal, by Marsaglia's polar method: pairs of `2u − 1` are drawn until one lies inside the unit circle
-    /// without its centre; the pair's second number is given by the next call.
+    /// Standard normal, by Marsaglia's polar method: pairs of `2u − 1` are drawn until one lies
+    /// inside the unit circle without its centre; the pair's second number is given by the next
+    /// call.
     pub fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare_normal.take() {
             return spare;
@@ -94,8 +97,8 @@ impl Generator {
         }
     }
 
-    /// Puts the items in random order (Fisher–Yates): for `i` from the last index down to 1, items `i` and
-    /// [`below(i + 1)`](Self::below) change places. Every order is equally likely.
+    /// Puts the items in random order (Fisher–Yates): for `i` from the last index down to 1, items
+    /// `i` and [`below(i + 1)`](Self::below) change places. Every order is equally likely.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let chosen = self.below(last as u64 + 1) as usize;
@@ -104,8 +107,8 @@ impl Generator {
     }
 }
 
-/// The order of examples in epoch `epoch`: a permutation of `0..n`, a function of `(seed, epoch)` and `n` alone. It is
-/// the identity shuffled by the stream `(seed, Purpose::Permutation, epoch)`.
+/// The order of examples in epoch `epoch`: a permutation of `0..n`, a function of `(seed, epoch)`
+/// and `n` alone. It is the identity shuffled by the stream `(seed, Purpose::Permutation, epoch)`.
 pub fn permutation(seed: u64, epoch: u64, n: usize) -> Vec<usize> {
     let mut order = vec![0; n];
     permutation_into(seed, epoch, &mut order);
@@ -126,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_stream_is_the_chacha8_keystream_of_its_key_and_number() {
-        // The first keystream bytes of ChaCha8 with an all-zero key and stream, a published test vector (TC1 of
-        // draft-strombergson-chacha-test-vectors): 3e 00 ef 2f 89 5f 40 d6 …
+        // The first keystream bytes of ChaCha8 with an all-zero key and stream, a published test
+        // vector (TC1 of draft-strombergson-chacha-test-vectors): 3e 00 ef 2f 89 5f 40 d6 …
         let mut generator = Generator::new(0, Purpose::Permutation, 0);
         assert_eq!(generator.bits().to_le_bytes(), [0x3e, 0x00, 0xef, 0x2f, 0x89, 0x5f, 0x40, 0xd6]);
     }

@@ -1,11 +1,14 @@
 //! Which inputs an output depends on.
 //!
-//! For convolutions and pooling alone the size of the receptive field follows `r ← r + (k − 1)·dilation·j`, `j ← j·stride` ([`of_chain`]). Upsampling and transposed
-//! convolution break that rule: there the size depends on the output's phase, its index modulo the total upsampling. So the inputs are found exactly: starting from one output
-//! index, an interval of indices is taken back through the layers ([`interval`]).
+//! For convolutions and pooling alone the size of the receptive field follows `r ← r + (k −
+//! 1)·dilation·j`, `j ← j·stride` ([`of_chain`]). Upsampling and transposed convolution break that
+//! rule: there the size depends on the output's phase, its index modulo the total upsampling. So
+//! the inputs are found exactly: starting from one output index, an interval of indices is taken
+//! back through the layers ([`interval`]).
 //!
-//! All layers are square and treat rows and columns alike, so one direction is enough; a field of size r covers r×r pixels. Indices run over an endless picture: an output near
-//! the border has the same field, partly in the padding.
+//! All layers are square and treat rows and columns alike, so one direction is enough; a field of
+//! size r covers r×r pixels. Indices run over an endless picture: an output near the border has the
+//! same field, partly in the padding.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +46,10 @@ pub struct ChainLayer {
     pub dilation: u64,
 }
 
-/// The receptive field after each layer of a chain of convolutions and pooling, as (size, jump): the size `r ← r + (k − 1)·dilation·j` in inputs, and the distance
-/// `j ← j·stride` in inputs between the fields of neighbouring outputs. `None` where a kernel, stride or dilation is 0 or a number exceeds 64 bits.
+/// The receptive field after each layer of a chain of convolutions and pooling, as (size, jump):
+/// the size `r ← r + (k − 1)·dilation·j` in inputs, and the distance `j ← j·stride` in inputs
+/// between the fields of neighbouring outputs. `None` where a kernel, stride or dilation is 0 or a
+/// number exceeds 64 bits.
 pub fn of_chain(layers: &[ChainLayer]) -> Option<Vec<(u64, u64)>> {
     let (mut size, mut jump) = (1_u64, 1_u64);
     layers
@@ -66,7 +71,8 @@ pub fn of_chain(layers: &[ChainLayer]) -> Option<Vec<(u64, u64)>> {
 pub struct ReceptiveField {
     /// The layer's name, as in [`Layer::name`](crate::network::Layer::name).
     pub layer: String,
-    /// The least size over the outputs' phases; 0 where some outputs depend on no input at all (a transposed convolution of kernel 1 leaves gaps).
+    /// The least size over the outputs' phases; 0 where some outputs depend on no input at all (a
+    /// transposed convolution of kernel 1 leaves gaps).
     pub least: u64,
     /// The greatest size over the outputs' phases.
     pub greatest: u64,
@@ -76,14 +82,16 @@ pub struct ReceptiveField {
 pub fn receptive_fields(config: &NetworkConfig) -> Result<Vec<ReceptiveField>, NetworkError> {
     let graph = config.graph()?;
     let fields = graph.layers.iter().enumerate().map(|(index, layer)| {
-        // No layer is upsampled more than twice by 2, so four neighbouring outputs show every phase.
+        // No layer is upsampled more than twice by 2, so four neighbouring outputs show every
+        // phase.
         let sizes = (0..4).map(|output| interval(&graph, Source::Layer(index), Interval::at(output)).map_or(0, |field| field.size()));
         ReceptiveField { layer: layer.name.clone(), least: sizes.clone().min().unwrap_or(0), greatest: sizes.max().unwrap_or(0) }
     });
     Ok(fields.collect())
 }
 
-/// The network inputs that the outputs `outputs` of `source` depend on, or `None` if they depend on none.
+/// The network inputs that the outputs `outputs` of `source` depend on, or `None` if they depend on
+/// none.
 ///
 /// # Panics
 /// If `source` is no layer of the graph.
@@ -171,7 +179,8 @@ mod tests {
         assert_eq!(of_chain(&[layer(3, 1, u64::MAX)]), None);
     }
 
-    /// Index by index through the definition of each layer, forwards: which inputs change each output.
+    /// Index by index through the definition of each layer, forwards: which inputs change each
+    /// output.
     fn depends_on(graph: &Graph) -> Vec<Vec<BTreeSet<i64>>> {
         let input: Vec<BTreeSet<i64>> = (0..graph.input.height as i64).map(|i| [i].into()).collect();
         let mut outputs: Vec<Vec<BTreeSet<i64>>> = Vec::new();

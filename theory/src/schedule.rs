@@ -1,8 +1,9 @@
 //! The learning rate of each step, from the run's own rate η.
 //!
-//! A run of `T` steps makes the updates `t = 0, 1, …, T−1`; the update that turns `w_t` into `w_{t+1}` uses the rate
-//! at progress `p = t/T`. The first update therefore uses η itself, and under a schedule that ends at 0 the last one
-//! uses the rate at `(T−1)/T`: nearly, but not exactly, 0, so that no update is wasted. (PyTorch's `LinearLR` from 1 to 0 and
+//! A run of `T` steps makes the updates `t = 0, 1, …, T−1`; the update that turns `w_t` into
+//! `w_{t+1}` uses the rate at progress `p = t/T`. The first update therefore uses η itself, and
+//! under a schedule that ends at 0 the last one uses the rate at `(T−1)/T`: nearly, but not
+//! exactly, 0, so that no update is wasted. (PyTorch's `LinearLR` from 1 to 0 and
 //! `CosineAnnealingLR` with `T_max = T` and one scheduler step per update give the same rates.)
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,8 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The rate of update `step` (from 0) of `total_steps`. From `step = total_steps` on it is what the schedule ends at:
-    /// `rate` under a constant schedule, else 0.
+    /// The rate of update `step` (from 0) of `total_steps`. From `step = total_steps` on it is what
+    /// the schedule ends at: `rate` under a constant schedule, else 0.
     pub fn rate(self, rate: f64, step: u64, total_steps: u64) -> f64 {
         match self {
             Self::Constant => rate,

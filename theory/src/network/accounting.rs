@@ -1,25 +1,32 @@
 //! What the layers of a network cost, counted layer by layer in checked 64-bit integers.
 //!
-//! - **weights**: trainable parameters. A (transposed) convolution has `K²·C_in·C_out` and `C_out` biases, batch norm a scale and
-//!   a shift per channel (its running statistics are not trained and not counted).
-//! - **outputs**: the units that a layer adds, for one picture: those of convolutions, resampling and batch norm. ReLU changes units in place
-//!   and a concatenation only lines up existing ones; both add 0.
-//! - **connections**: pairs of an input and an output that a layer joins, for one picture. A convolution has `K²·C_in` per output, zero padding included; a
-//!   transposed one `K²·C_out` per input, what falls off the border included; 2×2 pooling 4 per output; upsampling and batch norm 1. Biases are not connections.
+//! - **weights**: trainable parameters. A (transposed) convolution has `K²·C_in·C_out` and `C_out`
+//!   biases, batch norm a scale and a shift per channel (its running statistics are not trained and
+//!   not counted).
+//! - **outputs**: the units that a layer adds, for one picture: those of convolutions, resampling
+//!   and batch norm. ReLU changes units in place and a concatenation only lines up existing ones;
+//!   both add 0.
+//! - **connections**: pairs of an input and an output that a layer joins, for one picture. A
+//!   convolution has `K²·C_in` per output, zero padding included; a transposed one `K²·C_out` per
+//!   input, what falls off the border included; 2×2 pooling 4 per output; upsampling and batch norm
+//!   1. Biases are not connections.
 //! - **multiply_accumulates**: the connections that carry a weight: of convolutions and batch norm.
-//! - **activation_bytes**: the layer's output tensor for one picture in f32, also where it adds no units.
+//! - **activation_bytes**: the layer's output tensor for one picture in f32, also where it adds no
+//!   units.
 
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Graph, Layer, Operation, Shape, product};
 use super::{NetworkConfig, NetworkError};
 
-/// The counts of one layer; for one picture where it depends on pictures. The module header defines them.
+/// The counts of one layer; for one picture where it depends on pictures. The module header defines
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerAccounting {
     /// PyTorch's module name, as in [`Layer::name`].
     pub name: String,
-    /// PyTorch's class: `Conv2d`, `ConvTranspose2d`, `MaxPool2d`, `Upsample`, `BatchNorm2d`, `ReLU`; or `cat`.
+    /// PyTorch's class: `Conv2d`, `ConvTranspose2d`, `MaxPool2d`, `Upsample`, `BatchNorm2d`,
+    /// `ReLU`; or `cat`.
     pub kind: String,
     pub output: Shape,
     pub weights: u64,
@@ -58,11 +65,15 @@ impl NetworkConfig {
         })
     }
 
-    /// An upper estimate of the bytes that training on batches of `batch_size` pictures holds at once, in f32:
+    /// An upper estimate of the bytes that training on batches of `batch_size` pictures holds at
+    /// once, in f32:
     ///
-    /// - the weights, their gradient, and `optimizer_slots` more copies (2 for Adam, 1 for momentum or RMSProp, 0 for SGD);
-    /// - per picture the input, every layer's output and its gradient, and two more tensors of the logits' size for the loss;
-    /// - per picture the largest unfolded input (`K²·C_in` values per position) of any convolution, as convolution by matrix product needs it.
+    /// - the weights, their gradient, and `optimizer_slots` more copies (2 for Adam, 1 for momentum
+    ///   or RMSProp, 0 for SGD);
+    /// - per picture the input, every layer's output and its gradient, and two more tensors of the
+    ///   logits' size for the loss;
+    /// - per picture the largest unfolded input (`K²·C_in` values per position) of any convolution,
+    ///   as convolution by matrix product needs it.
     ///
     /// Data sets and the process itself are not in it.
     pub fn training_memory(&self, batch_size: u64, optimizer_slots: u64) -> Result<u64, NetworkError> {

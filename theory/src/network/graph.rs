@@ -28,7 +28,8 @@ pub enum Source {
     Layer(usize),
 }
 
-/// A window that moves over its input: output `o` reads the inputs `o·stride − padding_before + i` for `i` in `0..kernel`.
+/// A window that moves over its input: output `o` reads the inputs `o·stride − padding_before + i`
+/// for `i` in `0..kernel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub kernel: u64,
@@ -37,7 +38,8 @@ pub struct Window {
     pub padding_after: u64,
 }
 
-/// The window of a transposed convolution: input `i` adds to the outputs `i·stride − padding + j` for `j` in `0..kernel`.
+/// The window of a transposed convolution: input `i` adds to the outputs `i·stride − padding + j`
+/// for `j` in `0..kernel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransposedWindow {
     pub kernel: u64,
@@ -64,7 +66,8 @@ pub enum Operation {
 /// One layer of a [`Graph`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// PyTorch's module name (`layer1.0`). A concatenation is no module: it is named after the layer that reads it (`layer4.cat`).
+    /// PyTorch's module name (`layer1.0`). A concatenation is no module: it is named after the
+    /// layer that reads it (`layer4.cat`).
     pub name: String,
     pub operation: Operation,
     /// One source, or several for a concatenation.
@@ -94,8 +97,10 @@ impl Graph {
 impl NetworkConfig {
     /// The network's layers.
     ///
-    /// Padding: an odd K pads `⌊K/2⌋` everywhere, with output padding 1 where a transposed convolution doubles the size. An even K keeps
-    /// the size by padding `(K−1)/2` (rounded down) before and `K/2` after; where it halves or doubles, it pads `K/2 − 1`, without output padding.
+    /// Padding: an odd K pads `⌊K/2⌋` everywhere, with output padding 1 where a transposed
+    /// convolution doubles the size. An even K keeps the size by padding `(K−1)/2` (rounded down)
+    /// before and `K/2` after; where it halves or doubles, it pads `K/2 − 1`, without output
+    /// padding.
     pub fn graph(&self) -> Result<Graph, NetworkError> {
         self.validate()?;
         let mut builder = Builder {
@@ -135,7 +140,8 @@ impl NetworkConfig {
     }
 }
 
-/// Appends layers and whole blocks (convolution, resampling, batch norm, ReLU); each call gives the source of what it appended.
+/// Appends layers and whole blocks (convolution, resampling, batch norm, ReLU); each call gives the
+/// source of what it appended.
 struct Builder {
     kernel: u64,
     graph: Graph,
@@ -159,7 +165,8 @@ impl Builder {
         self.push(name.to_owned(), Operation::Conv2d(window), source, output)
     }
 
-    /// The padding with which stride 2 exactly halves, and its transpose with output padding `K mod 2` exactly doubles.
+    /// The padding with which stride 2 exactly halves, and its transpose with output padding `K mod
+    /// 2` exactly doubles.
     fn halving_padding(&self) -> u64 {
         (self.kernel - 1) / 2
     }

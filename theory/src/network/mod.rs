@@ -1,8 +1,8 @@
-//! The colourization networks as graphs of layers, without any tensors: what each layer is, what it reads, its shape,
-//! and what it costs.
+//! The colourization networks as graphs of layers, without any tensors: what each layer is, what it
+//! reads, its shape, and what it costs.
 //!
-//! A network turns a grey picture `[in_channels, height, width]` into logits `[num_colours, height, width]`. With `K` the kernel, `NF` the filters, `NC` the
-//! colours and `NIC` the input's channels:
+//! A network turns a grey picture `[in_channels, height, width]` into logits `[num_colours, height,
+//! width]`. With `K` the kernel, `NF` the filters, `NC` the colours and `NIC` the input's channels:
 //!
 //! | layer | `pool_upsample` | `conv_transpose` | `unet` |
 //! |---|---|---|---|
@@ -12,8 +12,9 @@
 //! | layer4 | Conv NF→NC, Upsample 2, BN, ReLU | ConvTranspose stride 2 NF→NC, BN, ReLU | ConvTranspose stride 2 on cat(layer3, layer1): 2NF→NC, BN, ReLU |
 //! | last | `layerFinal`: Conv NC→NC | `layerFinal`: Conv NC→NC | `layer5`: Conv on cat(layer4, input): NC+NIC→NC |
 //!
-//! [`NetworkConfig::graph`] lists the layers under PyTorch's module names, [`NetworkConfig::accounting`] counts them,
-//! [`NetworkConfig::training_memory`] bounds what a training step holds.
+//! [`NetworkConfig::graph`] lists the layers under PyTorch's module names,
+//! [`NetworkConfig::accounting`] counts them, [`NetworkConfig::training_memory`] bounds what a
+//! training step holds.
 
 mod accounting;
 mod graph;

@@ -6,9 +6,10 @@
 //! L̃(w)  = L(w) + λ̃·‖w‖²           ∇L̃ = ∇L + 2λ̃w       H̃ = H + 2λ̃I
 //! ```
 //!
-//! `l2` is λ̃ in every signature. [`Problem`] has the sums that a training step needs, made for half a million calls: no
-//! allocation, fixed order. [`SyntheticProblem`] makes problems with a prescribed spectrum. [`Spectrum`] knows what theory says about
-//! a problem, from one singular value decomposition; [`DescentPath`] is the exact loss of gradient descent at any step.
+//! `l2` is λ̃ in every signature. [`Problem`] has the sums that a training step needs, made for
+//! half a million calls: no allocation, fixed order. [`SyntheticProblem`] makes problems with a
+//! prescribed spectrum. [`Spectrum`] knows what theory says about a problem, from one singular
+//! value decomposition; [`DescentPath`] is the exact loss of gradient descent at any step.
 
 mod path;
 mod problem;

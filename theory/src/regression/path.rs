@@ -6,7 +6,8 @@
 /// L̃(w_k) − min L̃ = ½·Σ_i μ_i·(1 − ημ_i)^{2k}·c_i²        c_i = v_iᵀ(w_0 − w*)
 /// ```
 ///
-/// with the eigenvalues `μ_i = λ_i + 2·l2` of H̃ and its eigenvectors `v_i`. Made by [`Spectrum::descent_path`](super::Spectrum::descent_path).
+/// with the eigenvalues `μ_i = λ_i + 2·l2` of H̃ and its eigenvectors `v_i`. Made by
+/// [`Spectrum::descent_path`](super::Spectrum::descent_path).
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescentPath {
     minimum: f64,
@@ -33,7 +34,8 @@ impl DescentPath {
         self.modes.iter().map(excess).sum()
     }
 
-    /// `‖w_k − w*‖`, where `w*` is the minimizer of least norm: what is in the null space counts, and stays unless a penalty shrinks it.
+    /// `‖w_k − w*‖`, where `w*` is the minimizer of least norm: what is in the null space counts,
+    /// and stays unless a penalty shrinks it.
     pub fn distance(&self, rate: f64, step: u64) -> f64 {
         let square = |(curvature, coordinate): &(f64, f64)| {
             let shrunk = coordinate * shrinkage(rate * curvature, step);
@@ -48,7 +50,8 @@ impl DescentPath {
     }
 }
 
-/// `|1 − x|^k`. Through the logarithm of `1 − x` rather than its rounded value, whose relative error the power would multiply by `k`.
+/// `|1 − x|^k`. Through the logarithm of `1 − x` rather than its rounded value, whose relative
+/// error the power would multiply by `k`.
 fn shrinkage(x: f64, k: u64) -> f64 {
     if k == 0 {
         return 1.0;

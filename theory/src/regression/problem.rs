@@ -99,7 +99,8 @@ impl Problem {
         self.square_residual(weights) / self.examples() as f64 + penalty(weights, l2)
     }
 
-    /// Overwrites `gradient` with `∇L̃(w) = (2/n)·Xᵀ(Xw − t) + 2·l2·w` and returns `L̃(w)`. One pass over X, no allocation.
+    /// Overwrites `gradient` with `∇L̃(w) = (2/n)·Xᵀ(Xw − t) + 2·l2·w` and returns `L̃(w)`. One
+    /// pass over X, no allocation.
     ///
     /// # Panics
     /// If `weights` or `gradient` has not d elements.
@@ -107,8 +108,9 @@ impl Problem {
         self.sum_over(0..self.examples(), weights, l2, gradient)
     }
 
-    /// [`loss_and_gradient`](Self::loss_and_gradient) over the examples of a batch alone: with `b` of them,
-    /// `(2/b)·Σ_{j∈B} x_j(x_jᵀw − t_j) + 2·l2·w` and `(1/b)·Σ_{j∈B} (x_jᵀw − t_j)² + l2·‖w‖²`. Sums run in the batch's order.
+    /// [`loss_and_gradient`](Self::loss_and_gradient) over the examples of a batch alone: with `b`
+    /// of them, `(2/b)·Σ_{j∈B} x_j(x_jᵀw − t_j) + 2·l2·w` and `(1/b)·Σ_{j∈B} (x_jᵀw − t_j)² +
+    /// l2·‖w‖²`. Sums run in the batch's order.
     ///
     /// # Panics
     /// If the batch is empty or names an example that is not there, or if a length is not d.
@@ -140,7 +142,8 @@ impl Problem {
     }
 }
 
-/// `l2·‖w‖²`, and 0 without a penalty, whatever the weights: an infinite weight must not make 0·∞ of it.
+/// `l2·‖w‖²`, and 0 without a penalty, whatever the weights: an infinite weight must not make 0·∞
+/// of it.
 fn penalty(weights: &[f64], l2: f64) -> f64 {
     if l2 == 0.0 { 0.0 } else { l2 * square_norm(weights) }
 }

@@ -1,8 +1,9 @@
-//! What theory says about a problem, from one singular value decomposition `X = U·diag(s)·Vᵀ`: the eigenvalues of
-//! `H = (2/n)·XᵀX` are `λ_i = 2s_i²/n` and zeros, its eigenvectors the columns of V.
+//! What theory says about a problem, from one singular value decomposition `X = U·diag(s)·Vᵀ`: the
+//! eigenvalues of `H = (2/n)·XᵀX` are `λ_i = 2s_i²/n` and zeros, its eigenvectors the columns of V.
 //!
-//! The decomposition is taken of X itself. The eigenvalues of a Gram matrix would be cheaper, but squaring halves the digits of
-//! the small singular values, and the rank and `λ_min⁺` hang on those. It runs on one thread, so that the bits do not depend on how many there are.
+//! The decomposition is taken of X itself. The eigenvalues of a Gram matrix would be cheaper, but
+//! squaring halves the digits of the small singular values, and the rank and `λ_min⁺` hang on
+//! those. It runs on one thread, so that the bits do not depend on how many there are.
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -21,8 +22,9 @@ use super::vector::{add_scaled, distance, dot, norm, square_norm};
 #[error("the singular value decomposition did not converge")]
 pub struct SpectrumError;
 
-/// The floating-point operations that [`Spectrum::of`] takes for an n×d problem, about `6mk² + 20k³` with `k = min(n, d)` and
-/// `m = max(n, d)` (Golub and Van Loan, "Matrix Computations", table 8.6.1, for U₁, Σ and V). One core does some 10⁹ to 10¹⁰ a second.
+/// The floating-point operations that [`Spectrum::of`] takes for an n×d problem, about `6mk² +
+/// 20k³` with `k = min(n, d)` and `m = max(n, d)` (Golub and Van Loan, "Matrix Computations", table
+/// 8.6.1, for U₁, Σ and V). One core does some 10⁹ to 10¹⁰ a second.
 pub fn spectrum_cost(examples: usize, features: usize) -> u64 {
     let short = examples.min(features) as u64;
     let long = examples.max(features) as u64;
@@ -49,7 +51,8 @@ pub struct Spectrum {
 }
 
 impl Spectrum {
-    /// Decomposes X. Costs [`spectrum_cost`] operations and about `2·(n + d)·min(n, d)` numbers of memory.
+    /// Decomposes X. Costs [`spectrum_cost`] operations and about `2·(n + d)·min(n, d)` numbers of
+    /// memory.
     pub fn of(problem: &Problem) -> Result<Self, SpectrumError> {
         let (examples, features) = (problem.examples(), problem.features());
         let count = examples.min(features);
@@ -98,7 +101,8 @@ impl Spectrum {
         self.rank
     }
 
-    /// `max(n, d)·2⁻⁵²·s_max`: a singular value up to this cannot be told from 0 (the rule of LAPACK's users, MATLAB and NumPy).
+    /// `max(n, d)·2⁻⁵²·s_max`: a singular value up to this cannot be told from 0 (the rule of
+    /// LAPACK's users, MATLAB and NumPy).
     pub fn rank_tolerance(&self) -> f64 {
         rank_tolerance(self.examples, self.features, self.singular_values[0])
     }
@@ -134,24 +138,28 @@ impl Spectrum {
         SpectrumSummary::new(self.rank, self.lambda_max(), self.lambda_min_positive(), l2)
     }
 
-    /// The bound `2/λ_max(H̃)`, `λ_max(H̃) = λ_max + 2·l2`: full-batch gradient descent is stable iff its rate is below it. ∞ where H̃ = 0.
+    /// The bound `2/λ_max(H̃)`, `λ_max(H̃) = λ_max + 2·l2`: full-batch gradient descent is stable
+    /// iff its rate is below it. ∞ where H̃ = 0.
     pub fn largest_stable_rate(&self, l2: f64) -> f64 {
         2.0 / (self.lambda_max() + 2.0 * l2)
     }
 
-    /// The fastest fixed rate of gradient descent from a start in the row space of X, `2/(λ_max(H̃) + λ_min⁺ + 2·l2)`: it makes the slowest two of the
-    /// active directions equally slow. ∞ where H̃ = 0.
+    /// The fastest fixed rate of gradient descent from a start in the row space of X, `2/(λ_max(H̃)
+    /// + λ_min⁺ + 2·l2)`: it makes the slowest two of the active directions equally slow. ∞ where
+    /// H̃ = 0.
     pub fn best_fixed_rate(&self, l2: f64) -> f64 {
         let smallest = self.lambda_min_positive().unwrap_or(0.0);
         2.0 / (self.lambda_max() + smallest + 4.0 * l2)
     }
 
-    /// The bound `2√ε/λ_max(H̃)` on a fixed rate under which RMSProp settles: near a solution its effective rate is `η/√ε`. ∞ where H̃ = 0.
+    /// The bound `2√ε/λ_max(H̃)` on a fixed rate under which RMSProp settles: near a solution its
+    /// effective rate is `η/√ε`. ∞ where H̃ = 0.
     pub fn rmsprop_settle_limit(&self, epsilon: f64, l2: f64) -> f64 {
         epsilon.sqrt() * self.largest_stable_rate(l2)
     }
 
-    /// `X⁺t`: of all minimizers of L the one of least norm. With full row rank it is `Xᵀ(XXᵀ)⁻¹t` and interpolates.
+    /// `X⁺t`: of all minimizers of L the one of least norm. With full row rank it is `Xᵀ(XXᵀ)⁻¹t`
+    /// and interpolates.
     pub fn minimum_norm_solution(&self) -> &[f64] {
         &self.minimum_norm_solution
     }
@@ -168,7 +176,8 @@ impl Spectrum {
         self.minimum_loss + active.map(shrunk).sum::<f64>()
     }
 
-    /// The minimizer of `L̃`, `Σ_i v_i·s_i(u_iᵀt)/(s_i² + n·l2) = (XᵀX + n·l2·I)⁻¹Xᵀt`; with `l2 = 0` it is [`minimum_norm_solution`](Self::minimum_norm_solution).
+    /// The minimizer of `L̃`, `Σ_i v_i·s_i(u_iᵀt)/(s_i² + n·l2) = (XᵀX + n·l2·I)⁻¹Xᵀt`; with `l2 =
+    /// 0` it is [`minimum_norm_solution`](Self::minimum_norm_solution).
     pub fn ridge_solution(&self, l2: f64) -> Vec<f64> {
         let mut solution = vec![0.0; self.features];
         for (vector, coordinate) in self.right_vectors().zip(self.ridge_coordinates(l2)) {
@@ -185,7 +194,8 @@ impl Spectrum {
         distance(weights, &self.minimum_norm_solution)
     }
 
-    /// `‖(I − X⁺X)w‖`, the part of w that X does not see; exactly 0 with full column rank. Takes 4·rank·d operations.
+    /// `‖(I − X⁺X)w‖`, the part of w that X does not see; exactly 0 with full column rank. Takes
+    /// 4·rank·d operations.
     ///
     /// # Panics
     /// If `weights` has not d elements.
@@ -195,7 +205,8 @@ impl Spectrum {
             return 0.0;
         }
         let mut rest = weights.to_vec();
-        // One vector at a time from what is left (as modified Gram–Schmidt does) cancels the rounding of those before.
+        // One vector at a time from what is left (as modified Gram–Schmidt does) cancels the
+        // rounding of those before.
         for vector in self.right_vectors() {
             let coordinate = dot(vector, &rest);
             add_scaled(&mut rest, -coordinate, vector);
@@ -236,7 +247,8 @@ fn rank_tolerance(examples: usize, features: usize, largest: f64) -> f64 {
     examples.max(features) as f64 * f64::EPSILON * largest
 }
 
-/// A problem's figures as they are shown to a user. A rate is absent where nothing bounds it (H̃ = 0).
+/// A problem's figures as they are shown to a user. A rate is absent where nothing bounds it (H̃ =
+/// 0).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpectrumSummary {
     pub rank: usize,

@@ -51,7 +51,8 @@ fn the_gradient_vanishes_at_the_closed_form_solutions() {
 #[test]
 fn the_null_space_part_is_seen_down_to_rounding() {
     let (problem, spectrum) = synthetic(10, 30, 100.0);
-    // A combination of rows lies in the row space; 10⁻¹² of a null direction added to it must be found.
+    // A combination of rows lies in the row space; 10⁻¹² of a null direction added to it must be
+    // found.
     let mut inside = vec![0.0; 30];
     for example in 0..10 {
         let factor = (example as f64).cos();

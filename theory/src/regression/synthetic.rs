@@ -1,10 +1,13 @@
 //! Problems with a prescribed spectrum.
 //!
-//! `X = U·diag(s)·Vᵀ` with `k = min(n, d)` singular values. U (n×k) and V (d×k) are the Q factors of Gaussian matrices,
-//! signs fixed so that R has a positive diagonal, which makes them uniform over all orthonormal frames. Neither is ever formed: the Householder
-//! reflections of a Gaussian matrix's QR factorization are those of independent Gaussian vectors of falling length (G. W. Stewart, "The efficient
-//! generation of random orthogonal matrices", 1980), and they are applied to `diag(s)` directly. That costs about `2k·n·d` multiply-adds and keeps the singular
-//! values to rounding. The sums run in one fixed order, so that a problem is the same bits on any number of threads.
+//! `X = U·diag(s)·Vᵀ` with `k = min(n, d)` singular values. U (n×k) and V (d×k) are the Q factors
+//! of Gaussian matrices, signs fixed so that R has a positive diagonal, which makes them uniform
+//! over all orthonormal frames. Neither is ever formed: the Householder reflections of a Gaussian
+//! matrix's QR factorization are those of independent Gaussian vectors of falling length (G. W.
+//! Stewart, "The efficient generation of random orthogonal matrices", 1980), and they are applied
+//! to `diag(s)` directly. That costs about `2k·n·d` multiply-adds and keeps the singular values to
+//! rounding. The sums run in one fixed order, so that a problem is the same bits on any number of
+//! threads.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -13,15 +16,17 @@ use super::problem::{Problem, ProblemError};
 use super::vector::{add_scaled, dot, norm};
 use crate::random::{Generator, Purpose};
 
-/// What defines a synthetic problem: the eigenvalues of `H = (2/n)·XᵀX` that are not 0 are log-spaced from 2 down to
-/// `2/condition`, and `t = X·w_true + noise·N(0, 1)` with `w_true` standard normal.
+/// What defines a synthetic problem: the eigenvalues of `H = (2/n)·XᵀX` that are not 0 are
+/// log-spaced from 2 down to `2/condition`, and `t = X·w_true + noise·N(0, 1)` with `w_true`
+/// standard normal.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SyntheticProblem {
     /// n, at least 1.
     pub examples: usize,
     /// d, at least 1.
     pub features: usize,
-    /// `λ_max/λ_min⁺` of H, at least 1; exactly 1 where `min(n, d) = 1`, as there is one eigenvalue.
+    /// `λ_max/λ_min⁺` of H, at least 1; exactly 1 where `min(n, d) = 1`, as there is one
+    /// eigenvalue.
     pub condition: f64,
     /// The standard deviation of the targets' noise, at least 0.
     pub noise: f64,
@@ -74,8 +79,8 @@ impl SyntheticProblem {
         Ok(())
     }
 
-    /// The problem and `w_true`. Drawn from the stream (seed, [`Purpose::Problem`], 0) in this order: the Gaussian vectors of
-    /// U, those of V, `w_true`, the noise.
+    /// The problem and `w_true`. Drawn from the stream (seed, [`Purpose::Problem`], 0) in this
+    /// order: the Gaussian vectors of U, those of V, `w_true`, the noise.
     pub fn generate(&self) -> Result<(Problem, Vec<f64>), SyntheticError> {
         self.validate()?;
         let (examples, features) = (self.examples, self.features);
@@ -92,7 +97,8 @@ impl SyntheticProblem {
         }
         let mut sums = vec![0.0; features];
         for (index, reflection) in left.iter().enumerate().rev() {
-            // Before reflection `index`, rows from `index` on hold nothing but zeros left of column `index`.
+            // Before reflection `index`, rows from `index` on hold nothing but zeros left of column
+            // `index`.
             reflection.apply_to_rows(&mut x[index * features..], features, index, &mut sums);
         }
         for (index, reflection) in right.iter().enumerate().rev() {
@@ -107,14 +113,16 @@ impl SyntheticProblem {
     }
 }
 
-/// The Householder reflection `I − 2vvᵀ` (‖v‖ = 1) that takes a Gaussian vector to a multiple of the first axis, and the sign of that
-/// multiple: the sign of R's diagonal element, which Q's column takes over when the diagonal is made positive.
+/// The Householder reflection `I − 2vvᵀ` (‖v‖ = 1) that takes a Gaussian vector to a multiple of
+/// the first axis, and the sign of that multiple: the sign of R's diagonal element, which Q's
+/// column takes over when the diagonal is made positive.
 struct Reflection {
     v: Vec<f64>,
     sign: f64,
 }
 
-/// The reflections of the QR factorization of a `length`×`count` Gaussian matrix; the i-th acts on coordinates `i..length`.
+/// The reflections of the QR factorization of a `length`×`count` Gaussian matrix; the i-th acts on
+/// coordinates `i..length`.
 fn draw_reflections(generator: &mut Generator, length: usize, count: usize) -> Vec<Reflection> {
     (0..count)
         .map(|index| {
@@ -135,7 +143,8 @@ impl Reflection {
         add_scaled(a, -2.0 * projection, &self.v);
     }
 
-    /// `A ← (I − 2vvᵀ)A` for a row-major A with as many rows as v has elements, whose columns before `first_column` are zero.
+    /// `A ← (I − 2vvᵀ)A` for a row-major A with as many rows as v has elements, whose columns
+    /// before `first_column` are zero.
     fn apply_to_rows(&self, a: &mut [f64], columns: usize, first_column: usize, sums: &mut [f64]) {
         let sums = &mut sums[first_column..];
         sums.fill(0.0);
@@ -186,7 +195,8 @@ mod tests {
 
     #[test]
     fn the_implicit_factors_are_those_of_the_explicit_qr_factorization() {
-        // One example: U is ±1 and V the normalized Gaussian vector, both with the sign that makes R positive.
+        // One example: U is ±1 and V the normalized Gaussian vector, both with the sign that makes
+        // R positive.
         let (problem, _) = made(1, 3, 1.0).generate().unwrap();
         let mut generator = Generator::new(9, Purpose::Problem, 0);
         let u = 1.0_f64.copysign(generator.normal());
@@ -198,7 +208,8 @@ mod tests {
 
     #[test]
     fn factors_have_no_preferred_direction() {
-        // Over many seeds the mean of an entry of a uniform orthonormal frame is 0 and of its square 1/length.
+        // Over many seeds the mean of an entry of a uniform orthonormal frame is 0 and of its
+        // square 1/length.
         let (mut sum, mut square) = ([0.0; 16], [0.0; 16]);
         let seeds = 4000;
         for seed in 0..seeds {

@@ -1,5 +1,6 @@
-//! Sums over slices in a fixed order: eight interleaved partial sums, added pairwise at the end. The compiler
-//! vectorizes them without reordering, so the bits depend on neither threads nor instruction set.
+//! Sums over slices in a fixed order: eight interleaved partial sums, added pairwise at the end.
+//! The compiler vectorizes them without reordering, so the bits depend on neither threads nor
+//! instruction set.
 
 const LANES: usize = 8;
 

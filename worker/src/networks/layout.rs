@@ -42,12 +42,12 @@ pub struct ParameterLayout {
 }
 
 impl ParameterLayout {
-    /// Appends a piece and returns its index in [`ParameterLayout::entries`].
-    pub fn push(&mut self, name: impl Into<String>, shape: &[usize]) -> usize {
+    /// Appends a piece and returns it.
+    pub fn push(&mut self, name: impl Into<String>, shape: &[usize]) -> Entry {
         let entry = Entry { name: name.into(), shape: shape.to_vec(), offset: self.len };
         self.len += entry.len();
-        self.entries.push(entry);
-        self.entries.len() - 1
+        self.entries.push(entry.clone());
+        entry
     }
 
     /// The pieces in order.

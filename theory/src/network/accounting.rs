@@ -8,8 +8,8 @@
 //!   both add 0.
 //! - **connections**: pairs of an input and an output that a layer joins, for one picture. A
 //!   convolution has `K²·C_in` per output, zero padding included; a transposed one `K²·C_out` per
-//!   input, what falls off the border included; 2×2 pooling 4 per output; upsampling and batch norm
-//!   1. Biases are not connections.
+//!   input, what falls off the border included; 2×2 pooling four per output; upsampling and batch
+//!   norm one. Biases are not connections.
 //! - **multiply_accumulates**: the connections that carry a weight: of convolutions and batch norm.
 //! - **activation_bytes**: the layer's output tensor for one picture in f32, also where it adds no
 //!   units.

@@ -144,9 +144,9 @@ impl Spectrum {
         2.0 / (self.lambda_max() + 2.0 * l2)
     }
 
-    /// The fastest fixed rate of gradient descent from a start in the row space of X, `2/(λ_max(H̃)
-    /// + λ_min⁺ + 2·l2)`: it makes the slowest two of the active directions equally slow. ∞ where
-    /// H̃ = 0.
+    /// The fastest fixed rate of gradient descent from a start in the row space of X:
+    /// `2/(λ_max(H̃) + λ_min⁺ + 2·l2)`, which makes the slowest two of the active directions equally
+    /// slow. ∞ where H̃ = 0.
     pub fn best_fixed_rate(&self, l2: f64) -> f64 {
         let smallest = self.lambda_min_positive().unwrap_or(0.0);
         2.0 / (self.lambda_max() + smallest + 4.0 * l2)

@@ -17,9 +17,9 @@ use super::problem::Problem;
 use super::synthetic::SyntheticProblem;
 use super::vector::{add_scaled, distance, dot, norm, square_norm};
 
-/// The singular value decomposition failed.
+/// The singular value decomposition failed, or overflowed: finite data can have an infinite norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the singular value decomposition did not converge")]
+#[error("the singular value decomposition did not converge to finite values")]
 pub struct SpectrumError;
 
 /// The floating-point operations that [`Spectrum::of`] takes for an n×d problem, about `6mk² +
@@ -66,6 +66,9 @@ impl Spectrum {
             .map_err(|_| SpectrumError)?;
 
         let singular_values: Vec<f64> = s.column_vector().iter().copied().collect();
+        if singular_values.iter().any(|value| !value.is_finite()) {
+            return Err(SpectrumError);
+        }
         let tolerance = rank_tolerance(examples, features, singular_values[0]);
         let rank = singular_values.partition_point(|value| *value > tolerance);
 
@@ -130,7 +133,9 @@ impl Spectrum {
 
     /// `λ_max/λ_min⁺`; none where X = 0.
     pub fn condition(&self) -> Option<f64> {
-        Some(self.lambda_max() / self.lambda_min_positive()?)
+        // Of the singular values: their squares may leave the range of numbers where the ratio does not.
+        let (largest, smallest) = (self.singular_values[0], *self.singular_values[..self.rank].last()?);
+        Some((largest / smallest) * (largest / smallest))
     }
 
     /// The figures of this problem with a penalty `l2`.

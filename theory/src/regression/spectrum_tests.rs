@@ -141,3 +141,19 @@ fn the_cost_grows_with_the_square_of_the_short_side_and_never_overflows() {
     assert_eq!(spectrum_cost(10, 1000), spectrum_cost(1000, 10));
     assert_eq!(spectrum_cost(usize::MAX, usize::MAX), u64::MAX);
 }
+
+#[test]
+fn data_at_the_edge_of_the_numbers_give_figures_or_an_error_but_no_nonsense() {
+    for scale in [1e-300, 1e-160, 1e150, 1e300, f64::MAX] {
+        let x: Vec<f64> = [1.0, 0.5, -0.25, 1.0, 0.0, 0.75].iter().map(|value| value * scale).collect();
+        let problem = Problem::new(x, vec![1.0, 2.0, 3.0], 2).unwrap();
+        if let Ok(spectrum) = Spectrum::of(&problem) {
+            assert_eq!(spectrum.rank(), 2, "{scale}");
+            let condition = spectrum.condition().unwrap();
+            assert!((1.0..10.0).contains(&condition), "{scale} {condition}");
+            assert!(spectrum.minimum_norm_solution().iter().all(|weight| weight.is_finite()));
+        } else {
+            assert!(scale > 1e150, "{scale}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+// Calls to the server's HTTP API.
+//
+// The session cookie travels by itself (same origin, HttpOnly), so nothing here knows a token but `openSession`. Every error answer is
+// problem+json and becomes an `ApiError`; a 401 also tells the session module, which shows the sign-in form. Polled resources go
+// through `Conditional`, which sends the last ETag and reports "unchanged" on 304 without parsing anything.
+
+const TIMEOUT_MS = 20_000;
+
+/** An answer with an error status. `problem` is the RFC 9457 body, if there was one. */
+export class ApiError extends Error {
+  constructor(status, problem) {
+    super(describe(status, problem));
+    this.name = "ApiError";
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+function describe(status, problem) {
+  if (!problem) return `the server answered ${status}`;
+  const fields = (problem.errors ?? []).map((error) => `${error.pointer || "the body"}: ${error.detail}`);
+  return [problem.detail || problem.title || `the server answered ${status}`, ...fields].join("; ");
+}
+
+let whenUnauthorized = () => {};
+
+/** Registers what happens when an answer is 401. */
+export function onUnauthorized(listener) {
+  whenUnauthorized = listener;
+}
+
+let clockOffsetMs = 0;
+
+/** The server's wall clock, in milliseconds since 1970: durations are shown against it, not against the browser's. */
+export function serverNow() {
+  return Date.now() + clockOffsetMs;
+}
+
+function learnClock(response) {
+  const date = Date.parse(response.headers.get("date") ?? "");
+  if (Number.isNaN(date)) return;
+  // The header has whole seconds; smaller differences mean nothing.
+  const offset = date + 500 - Date.now();
+  clockOffsetMs = Math.abs(offset) > 2_000 ? offset : 0;
+}
+
+async function send(path, { method = "GET", headers = {}, signal = null, signingIn = false } = {}) {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const response = await fetch(path, {
+    method,
+    headers: { accept: "application/json", ...headers },
+    credentials: "same-origin",
+    cache: "no-store",
+    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+  });
+  learnClock(response);
+  if (response.ok || response.status === 304) return response;
+  const problem = await response.json().catch(() => null);
+  if (response.status === 401 && !signingIn) whenUnauthorized();
+  throw new ApiError(response.status, problem);
+}
+
+/** The JSON at `path`. */
+export async function get(path, signal) {
+  return (await send(path, { signal })).json();
+}
+
+/** All items of a list, following `rel="next"`, at most `pages` pages. */
+export async function getAll(path, signal, pages = 20) {
+  const items = [];
+  for (let next = path; next !== null && pages > 0; pages -= 1) {
+    const response = await send(next, { signal });
+    items.push(...(await response.json()).items);
+    next = nextPage(response);
+  }
+  return items;
+}
+
+/** One resource that is asked for again and again. */
+export class Conditional {
+  constructor(path) {
+    this.path = path;
+    this.etag = null;
+  }
+
+  /** `{body, next}` (`next`: path of the next page or null), or null if nothing changed since the last call. */
+  async get(signal) {
+    const headers = this.etag ? { "if-none-match": this.etag } : {};
+    const response = await send(this.path, { headers, signal });
+    if (response.status === 304) return null;
+    const body = await response.json();
+    this.etag = response.headers.get("etag");
+    return { body, next: nextPage(response) };
+  }
+}
+
+/** The path of the next page from `Link: <…>; rel="next"`, or null. */
+function nextPage(response) {
+  const link = response.headers.get("link") ?? "";
+  const match = /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(link);
+  if (!match) return null;
+  const url = new URL(match[1], response.url);
+  return url.origin === location.origin ? url.pathname + url.search : null;
+}
+
+/** `cancel`, `pause`, `resume` or `retry` of a run; the run as it is then. */
+export async function actOnRun(id, action) {
+  return (await send(`/v1/runs/${id}/${action}`, { method: "POST" })).json();
+}
+
+/** The address of an artifact; slashes in its name stay slashes. */
+export function artifactPath(runId, name) {
+  return `/v1/runs/${runId}/artifacts/${name.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+/** Exchanges a token for the session cookie. */
+export async function openSession(token) {
+  await send("/v1/session", { method: "POST", headers: { authorization: `Bearer ${token}` }, signingIn: true });
+}
+
+export async function closeSession() {
+  await send("/v1/session", { method: "DELETE" });
+}

@@ -1,0 +1,117 @@
+// The charts of a run: which ones there are, and their data.
+//
+// Each kind of run has charts that are always there (they hold their place from the start, so nothing jumps when the first points come); a
+// reader adds others from the list of metrics, which the address keeps (`?show=step_ms,gradient_norm`).
+
+import { get } from "./api.js";
+import { Chart } from "./chart.js";
+import { el, reconcile, setAttribute, setText } from "./dom.js";
+import { History } from "./history.js";
+
+const STANDING = {
+  regression: [
+    { title: "loss", metrics: ["loss"], logY: true },
+    { title: "gradient norm", metrics: ["gradient_norm"], logY: true },
+  ],
+  colourization: [
+    { title: "loss", metrics: ["train_loss", "val_loss"] },
+    { title: "validation accuracy", metrics: ["val_accuracy"] },
+  ],
+};
+const OTHER = [{ title: "loss", metrics: ["loss"] }];
+
+export class Charts {
+  /** `shown` are the names of further metrics to draw; `choose(names)` is told when the reader changes them. */
+  constructor(runId, shown, choose) {
+    this.runId = runId;
+    this.chosen = new Set(shown);
+    this.choose = choose;
+    this.history = new History();
+    this.revision = null;
+    this.standing = [];
+    this.further = new Map();
+    this.pickerViews = new Map();
+    this.grid = el("div", { class: "chart-grid" });
+    this.picker = el("fieldset", { class: "picker", hidden: true }, el("legend", {}, "More metrics"));
+    this.node = el("div", { class: "charts" }, this.grid, this.picker);
+    this.scheme = matchMedia("(prefers-color-scheme: dark)");
+    this.recolour = () => this.all().forEach((chart) => chart.drawn && chart.draw());
+    this.scheme.addEventListener("change", this.recolour);
+  }
+
+  all() {
+    return [...this.standing, ...this.further.values()];
+  }
+
+  /** Puts up the charts that a run of this kind always has. */
+  setKind(kind) {
+    if (this.standing.length > 0) return;
+    this.standing = (STANDING[kind] ?? OTHER).map((options) => new Chart(options));
+    this.grid.append(...this.standing.map((chart) => chart.node));
+  }
+
+  /** Forgets everything: a retried run starts its curves again. */
+  async restart() {
+    this.history = new History();
+    this.revision = null;
+  }
+
+  /** Fetches what is newer than the last answer and draws it. */
+  async refresh(signal) {
+    const fresh = this.revision === null;
+    const query = fresh ? "" : `?after_revision=${this.revision}`;
+    const answer = await get(`/v1/runs/${this.runId}/metrics${query}`, signal);
+    const changes = this.history.merge(answer.series);
+    this.revision = answer.revision;
+    this.showPicker();
+    this.showChosen();
+    await Promise.all(this.all().map((chart) => chart.update(this.history, fresh ? null : changes)));
+  }
+
+  /** The metrics that no standing chart draws, as check boxes. */
+  showPicker() {
+    const taken = new Set(this.standing.flatMap((chart) => chart.metrics));
+    const names = this.history.names().filter((name) => !taken.has(name));
+    this.picker.hidden = names.length === 0;
+    this.pickerBox ??= this.picker.appendChild(el("div", { class: "picker-list" }));
+    reconcile(this.pickerBox, this.pickerViews, names, (name) => name, (name) => this.pickerItem(name));
+  }
+
+  pickerItem(name) {
+    const box = el("input", { type: "checkbox" });
+    box.checked = this.chosen.has(name);
+    const text = el("span");
+    setText(text, name);
+    box.addEventListener("change", () => {
+      if (box.checked) this.chosen.add(name);
+      else this.chosen.delete(name);
+      this.choose([...this.chosen]);
+      this.showChosen();
+      this.further.get(name)?.update(this.history, null);
+    });
+    return { node: el("label", { class: "picker-item" }, box, text), update() {} };
+  }
+
+  showChosen() {
+    const known = new Set(this.history.names());
+    for (const [name, chart] of this.further) {
+      if (this.chosen.has(name)) continue;
+      chart.unmount();
+      chart.node.remove();
+      this.further.delete(name);
+    }
+    for (const name of this.chosen) {
+      if (!known.has(name) || this.further.has(name)) continue;
+      const chart = new Chart({ title: name, metrics: [name] });
+      this.further.set(name, chart);
+      this.grid.append(chart.node);
+      setAttribute(chart.node, "data-metric", name);
+      chart.update(this.history, null);
+    }
+  }
+
+  unmount() {
+    this.scheme.removeEventListener("change", this.recolour);
+    this.all().forEach((chart) => chart.unmount());
+  }
+}

@@ -1,0 +1,84 @@
+// What a run is about, in a few words: what it trains, how far it is, its main metric. Pure functions of the API's run object.
+
+import { formatCount, formatDuration, formatNumber, formatPercent, isShare, number } from "./format.js";
+
+export const STATES = ["queued", "paused", "running", "succeeded", "failed", "cancelled"];
+export const KINDS = ["regression", "colourization"];
+
+/** Whether nothing more happens to the run unless someone retries it. */
+export function isFinished(state) {
+  return state === "succeeded" || state === "failed" || state === "cancelled";
+}
+
+export function runTitle(run) {
+  return run.name ?? `Run ${run.id}`;
+}
+
+/** What learns, and from what: `{what: "unet", detail: "3×3, 32 filters", data: "cifar10 / horse"}`. */
+export function describeTraining(spec) {
+  if (spec.kind === "colourization") {
+    const { network, dataset } = spec;
+    const data = dataset.category
+      ? `${dataset.name} / ${dataset.category}`
+      : dataset.train_images
+        ? `${dataset.name}, ${formatCount(dataset.train_images)} images of ${dataset.size}×${dataset.size}`
+        : dataset.name;
+    return { what: network.name, detail: `${network.kernel}×${network.kernel}, ${network.num_filters} filters`, data };
+  }
+  const { optimizer, problem } = spec;
+  if (!optimizer || !problem) return { what: spec.method ?? spec.kind, detail: "", data: problem?.source ?? "" };
+  const size = problem.n && problem.d ? ` ${formatCount(problem.n)}×${formatCount(problem.d)}` : "";
+  const schedule = optimizer.schedule && optimizer.schedule !== "constant" ? `, ${optimizer.schedule}` : "";
+  return {
+    what: optimizer.name,
+    detail: `rate ${formatNumber(optimizer.learning_rate)}${schedule}`,
+    data: `${problem.source === "dataset" ? problem.name : problem.source}${size}`,
+  };
+}
+
+/** The state in words; a request that the worker has not carried out yet shows. */
+export function describeState(run) {
+  if (run.requested === "cancel") return "cancelling";
+  if (run.requested === "pause") return "pausing";
+  return run.state;
+}
+
+/** The reason of the end where it tells more than the state does. */
+export function describeStop(run) {
+  const plain = run.stop_reason === "completed" || run.stop_reason === run.state;
+  return run.stop_reason && !plain ? run.stop_reason.replaceAll("_", " ") : "";
+}
+
+/** The share of the steps done, from 0 to 1. */
+export function progressShare(run) {
+  const { step, total_steps: total } = run.progress;
+  return total > 0 ? Math.min(step / total, 1) : run.state === "succeeded" ? 1 : 0;
+}
+
+/** `43 %`, with the time left while the run is running. */
+export function describeProgress(run) {
+  const share = `${Math.floor(100 * progressShare(run))} %`;
+  const eta = run.progress.eta_seconds;
+  return run.state === "running" && eta !== null && eta !== undefined ? `${share} · ${formatDuration(eta)} left` : share;
+}
+
+/** Seconds from the first claim to the end, or to `nowMs` while the run goes on; null before its start. */
+export function durationSeconds(run, nowMs) {
+  if (!run.started_at) return null;
+  const end = run.finished_at ? Date.parse(run.finished_at) : nowMs;
+  return Math.max(0, (end - Date.parse(run.started_at)) / 1_000);
+}
+
+/** The metric that a run is judged by: `{name, last, best}` as text, or null while there is none. */
+export function mainMetric(run) {
+  const name = ["val_accuracy", "val_loss", "train_loss", "loss"].find((candidate) => run.summary[candidate]);
+  if (!name) return null;
+  const { last, min, max } = run.summary[name];
+  const format = formatMetric(name);
+  return { name, last: format(last), best: format(isShare(name) ? max : min) };
+}
+
+/** How values of a metric are written. */
+export function formatMetric(name) {
+  return isShare(name) ? formatPercent : (value) => formatNumber(number(value));
+}

@@ -1,0 +1,104 @@
+// The dashboard's start and its routes.
+//
+// Plain ES modules, no build step, nothing from elsewhere. Pages are functions `mount(container, …) → {unmount(), navigate?(query)}`;
+// the route is in the fragment, so the server serves one page:
+//
+//   #/                   runs; `#/?state=running&kind=regression` filtered           runs.js
+//   #/runs/12            one run; `?show=step_ms` draws more of its metrics          run.js
+//   (no session)         the sign-in form                                            session.js
+//
+// The token in a printed address is taken out before anything else happens.
+
+import { closeSession, onUnauthorized, openSession } from "./api.js";
+import { setAttribute } from "./dom.js";
+import { showConnection } from "./poll.js";
+import { mountRun } from "./run.js";
+import { mountRuns } from "./runs.js";
+import { mountSignIn, takeTokenFromAddress } from "./session.js";
+import { toast } from "./toast.js";
+
+const container = document.getElementById("page");
+const signOutButton = document.getElementById("sign-out");
+const navRuns = document.getElementById("nav-runs");
+
+let page = null;
+let route = null;
+
+/** The route in the address: `{name, id, query}`. */
+function readRoute() {
+  const [path, query = ""] = location.hash.replace(/^#/, "").split("?", 2);
+  const run = /^\/runs\/(\d+)$/.exec(path);
+  return { name: run ? "run" : "runs", id: run ? Number(run[1]) : null, query: new URLSearchParams(query) };
+}
+
+function show() {
+  const next = readRoute();
+  signOutButton.hidden = false;
+  setAttribute(navRuns, "aria-current", next.name === "runs" ? "page" : null);
+  const samePage = page?.navigate && route?.name === next.name && route.id === next.id;
+  route = next;
+  if (samePage) {
+    page.navigate(next.query);
+    return;
+  }
+  page?.unmount();
+  page = next.name === "run" ? mountRun(container, next.id, next.query) : mountRuns(container, next.query);
+  scrollTo(0, 0);
+}
+
+function showSignIn(message = "") {
+  if (route?.name === "sign-in") return;
+  page?.unmount();
+  route = { name: "sign-in" };
+  signOutButton.hidden = true;
+  setAttribute(navRuns, "aria-current", null);
+  showConnection("waiting", "signed out");
+  document.title = "Sign in · Trainyard";
+  page = mountSignIn(container, {
+    message,
+    signedIn: () => {
+      route = null;
+      show();
+    },
+  });
+}
+
+async function start() {
+  const token = takeTokenFromAddress();
+  if (token === null) {
+    show();
+    return;
+  }
+  try {
+    await openSession(token);
+    route = null;
+    show();
+  } catch (error) {
+    showSignIn(error.status === 401 ? "The token in the address is not valid, or no longer." : `Not signed in: ${error.message}.`);
+  }
+}
+
+onUnauthorized(() => showSignIn());
+
+signOutButton.addEventListener("click", async () => {
+  try {
+    await closeSession();
+    showSignIn();
+  } catch (error) {
+    if (error.status !== 401) toast(`Not signed out: ${error.message}`, "error");
+  }
+});
+
+// The fragment is the route, so this link must not change it.
+document.querySelector(".skip-link").addEventListener("click", (event) => {
+  event.preventDefault();
+  container.focus();
+});
+
+// A printed address that is typed into an open tab changes the fragment without loading the page.
+window.addEventListener("hashchange", () => {
+  if (location.hash.includes("token=")) start();
+  else if (route?.name !== "sign-in") show();
+});
+
+start();

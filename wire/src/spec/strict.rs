@@ -16,6 +16,31 @@ pub fn from_value<T: DeserializeOwned>(value: Value, base: &str) -> Result<T, Ve
         .map_err(|error| vec![FieldError { pointer: pointer(base, error.path()), detail: error.inner().to_string() }])
 }
 
+/// Why a body is not the struct that was wanted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BodyError {
+    /// 400: not JSON at all.
+    #[error("the body is not JSON: {0}")]
+    Syntax(String),
+    /// 422: JSON, with this value wrong.
+    #[error("{}: {}", .0.pointer, .0.detail)]
+    Invalid(FieldError),
+}
+
+/// Deserializes a whole request body, without the detour over a [`Value`].
+pub fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        if error.inner().is_data() {
+            BodyError::Invalid(FieldError { pointer: pointer("", error.path()), detail: error.inner().to_string() })
+        } else {
+            BodyError::Syntax(error.inner().to_string())
+        }
+    })?;
+    deserializer.end().map_err(|error| BodyError::Syntax(error.to_string()))?;
+    Ok(value)
+}
+
 /// Takes the field that says which kind of object this is out of it.
 pub fn take_tag<T: FromStr<Err = UnknownWord>>(value: &mut Value, base: &str, tag: &str) -> Result<T, Vec<FieldError>> {
     let error = |pointer: String, detail: String| vec![FieldError { pointer, detail }];
@@ -45,4 +70,28 @@ fn pointer(base: &str, path: &Path) -> String {
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
     }
     pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BodyError, from_slice};
+    use crate::token::CreateToken;
+
+    #[test]
+    fn a_body_is_read_whole_and_its_errors_are_pointed_at() {
+        assert!(from_slice::<CreateToken>(br#"{"name": "ci", "scopes": ["read"]}"#).is_ok());
+        for (body, pointer) in [
+            (r#"{"name": "ci", "scopes": ["read", "write"]}"#, "/scopes/1"),
+            (r#"{"name": "ci", "scopes": [], "colour": 1}"#, "/colour"),
+            (r#"{"name": 1, "scopes": []}"#, "/name"),
+            ("[1]", "/0"),
+            (r#"{"scopes": []}"#, ""),
+        ] {
+            let Err(BodyError::Invalid(error)) = from_slice::<CreateToken>(body.as_bytes()) else { panic!("{body} was read") };
+            assert_eq!(error.pointer, pointer, "for {body}");
+        }
+        for body in ["", "{", "{\"name\": \"ci\", \"scopes\": []} x"] {
+            assert!(matches!(from_slice::<CreateToken>(body.as_bytes()), Err(BodyError::Syntax(_))), "for {body}");
+        }
+    }
 }

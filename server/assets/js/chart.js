@@ -41,13 +41,14 @@ export class Chart {
     this.axes = { x: "linear", y: logY ? "log" : "linear" };
     this.drawn = false;
     this.plot = el("div", { class: "plot", role: "img" });
+    this.empty = el("p", { class: "plot-empty minor" }, "No points yet");
     this.note = el("p", { class: "minor chart-note" });
     this.readout = el("span", { class: "minor number chart-readout" });
     this.node = el(
       "section",
       { class: "card chart", "aria-label": `Chart of ${title}` },
       el("header", { class: "card-head" }, el("h2", {}, title), this.readout, this.toggle("x"), this.toggle("y")),
-      this.plot,
+      el("div", { class: "plot-frame" }, this.plot, this.empty),
       this.note,
     );
     this.resizer = new ResizeObserver(() => {
@@ -72,14 +73,11 @@ export class Chart {
     this.history = history;
     const present = this.metrics.filter((name) => history.series.has(name));
     if (changes !== null && !present.some((name) => changes.has(name))) return;
-    if (present.length === 0) {
-      setText(this.note, "No points yet.");
-      return;
-    }
+    if (present.length === 0) return;
     await loadPlotly();
     const sameTraces = this.drawn && this.shown.length === present.length;
     const onlyAppended = sameTraces && changes !== null && present.every((name) => changes.get(name) !== null);
-    if (onlyAppended) await this.extend(changes);
+    if (onlyAppended && !this.fewEpochs()) await this.extend(changes);
     else await this.draw();
     this.describe();
   }
@@ -90,6 +88,7 @@ export class Chart {
     const plotly = await loadPlotly();
     await plotly.react(this.plot, traces, this.layout(), CONFIG);
     this.drawn = true;
+    this.empty.hidden = true;
     this.describe();
   }
 
@@ -150,11 +149,11 @@ export class Chart {
     const grid = css("--grid");
     const share = this.shown.every(isShare);
     const axis = { gridcolor: grid, linecolor: css("--border"), zeroline: false, tickfont: { color: text }, automargin: true };
-    const log = { dtick: "auto", exponentformat: "power", minor: { showgrid: false } };
+    const log = { nticks: 7 };
     return {
       uirevision: `${this.axes.x} ${this.axes.y}`,
       autosize: true,
-      margin: { l: 52, r: 12, t: 8, b: 36 },
+      margin: { l: 52, r: 12, t: 28, b: 36 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: css("--font"), size: 12, color: css("--text") },
@@ -167,6 +166,7 @@ export class Chart {
         ...axis,
         ...(this.axes.x === "log" ? log : {}),
         type: this.axes.x,
+        ...(this.axes.x === "linear" && this.fewEpochs() ? { dtick: 1 } : {}),
         title: { text: stepUnit(this.shown[0]), font: { color: text, size: 12 }, standoff: 6 },
       },
       yaxis: {
@@ -178,6 +178,12 @@ export class Chart {
       },
       yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
     };
+  }
+
+  /** Whether the x axis has so few epochs that Plotly would put ticks between them. */
+  fewEpochs() {
+    const last = Math.max(...this.shown.map((name) => this.history.series.get(name).steps.at(-1)));
+    return stepUnit(this.shown[0]) === "epoch" && last <= 8;
   }
 
   /** The last value beside the title, and what the plot cannot show below it. */

@@ -62,9 +62,9 @@ export function describeProgress(run) {
   return run.state === "running" && eta !== null && eta !== undefined ? `${share} · ${formatDuration(eta)} left` : share;
 }
 
-/** Seconds from the first claim to the end, or to `nowMs` while the run goes on; null before its start. */
+/** Seconds from the first claim to the end, or to `nowMs` while the run is running; null where it waits. */
 export function durationSeconds(run, nowMs) {
-  if (!run.started_at) return null;
+  if (!run.started_at || !(run.finished_at || run.state === "running")) return null;
   const end = run.finished_at ? Date.parse(run.finished_at) : nowMs;
   return Math.max(0, (end - Date.parse(run.started_at)) / 1_000);
 }

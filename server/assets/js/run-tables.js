@@ -60,7 +60,7 @@ export function artifactsCard(runId) {
     setAttribute(link, "download", artifact.name.split("/").pop());
     setText(cells[1], formatBytes(artifact.size));
     setText(cells[2], artifact.content_type);
-    setText(cells[3], `${artifact.sha256.slice(0, 12)}…`);
+    setText(cells[3], `${artifact.sha256.slice(0, 8)}…`);
     setAttribute(cells[3], "title", artifact.sha256);
   });
 }

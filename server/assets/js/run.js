@@ -24,9 +24,10 @@ export function mountRun(container, id, query) {
   const logs = logsCard();
   const spec = specCard();
   const side = el("div", { class: "run-side" });
-  const cards = [tables.summary, tables.result, tables.certificates, spec, events, logs, tables.artifacts].map((card) => card.node);
+  const column = (...cards) => el("div", { class: "card-column" }, ...cards.map((card) => card.node));
+  const cards = el("div", { class: "card-columns" }, column(tables.summary, tables.certificates, tables.result, spec), column(events, logs, tables.artifacts));
   const notice = el("p", { class: "notice", role: "status" }, "Loading…");
-  const content = el("div", { class: "run", hidden: true }, head.node, el("div", { class: "run-main" }, charts.node, side), el("div", { class: "card-grid" }, ...cards));
+  const content = el("div", { class: "run", hidden: true }, head.node, el("div", { class: "run-main" }, charts.node, side, cards));
   container.replaceChildren(notice, content);
   document.title = `Run ${id} · Trainyard`;
 

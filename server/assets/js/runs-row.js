@@ -67,8 +67,8 @@ export function runRow(changed) {
     setAttribute(number, "href", address);
     setText(name, describe.runTitle(run));
     setAttribute(name, "href", address);
-    setAttribute(name, "title", describe.runTitle(run));
     const labels = runLabels(run);
+    setAttribute(cells.name, "title", [describe.runTitle(run), ...labels].join("\n"));
     replaceIfChanged(tags, labels.join("\n"), () => labels.map((label) => el("span", { class: "tag", title: label }, label)));
     const training = describe.describeTraining(run.spec);
     setText(what, training.what);
@@ -85,7 +85,7 @@ export function runRow(changed) {
     setText(share, describe.describeProgress(run));
     const metric = describe.mainMetric(run);
     setText(last, metric ? metric.last : "–");
-    setText(best, metric ? `${metric.name.replaceAll("_", " ")}, best ${metric.best}` : "");
+    setText(best, metric ? `best ${metric.best} · ${metric.name.replace("val_accuracy", "accuracy").replaceAll("_", " ")}` : "");
     setAttribute(created, "datetime", run.created_at);
     setAttribute(created, "title", formatTime(run.created_at));
     buttons.update(run);
@@ -95,9 +95,14 @@ export function runRow(changed) {
   return { node, update, tick };
 }
 
+/** The last part of a dotted path that says something: `optimizer.learning_rate` → learning_rate, `network.name` → network. */
+function settingName(path) {
+  return path.replace(/\.name$/, "").split(".").pop();
+}
+
 /** What tells the runs of one job apart, then the job's tags. */
 export function runLabels(run) {
-  const point = Object.entries(run.sweep_point ?? {}).map(([path, value]) => `${path.split(".").pop()} = ${formatSetting(value)}`);
+  const point = Object.entries(run.sweep_point ?? {}).map(([path, value]) => `${settingName(path)} = ${formatSetting(value)}`);
   const tags = Object.entries(run.tags ?? {}).map(([tag, value]) => (value ? `${tag}: ${value}` : tag));
   return [...point, ...tags];
 }

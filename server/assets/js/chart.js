@@ -1,7 +1,7 @@
 // One chart: a few metrics of a run over their steps, drawn by Plotly.
 //
-// New points at the end go through `Plotly.extendTraces`, anything else through `Plotly.react`; the constant `uirevision` keeps the reader's
-// zoom in both. Each metric has two traces: its finite values, with gaps, and markers for NaN (a cross at mid height) and ±∞ (triangles at
+// New points at the end go through `Plotly.extendTraces`, anything else through `Plotly.react`; a `uirevision` that only the kind of the axis changes
+// keeps the reader's zoom in both. Each metric has two traces: its finite values, with gaps, and markers for NaN (a cross at mid height) and ±∞ (triangles at
 // the edges) on an overlaid axis of their own, so that they neither vanish nor spoil the scale. Colours come from the style sheet.
 
 import { formatMetric } from "./describe.js";
@@ -151,7 +151,7 @@ export class Chart {
     const axis = { gridcolor: grid, linecolor: css("--border"), zeroline: false, tickfont: { color: text }, automargin: true };
     const log = { nticks: 7 };
     return {
-      uirevision: `${this.axes.x} ${this.axes.y}`,
+      uirevision: "kept",
       autosize: true,
       margin: { l: 52, r: 12, t: 28, b: 36 },
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -166,6 +166,7 @@ export class Chart {
         ...axis,
         ...(this.axes.x === "log" ? log : {}),
         type: this.axes.x,
+        uirevision: this.axes.x,
         ...(this.axes.x === "linear" && this.fewEpochs() ? { dtick: 1 } : {}),
         title: { text: stepUnit(this.shown[0]), font: { color: text, size: 12 }, standoff: 6 },
       },
@@ -173,6 +174,7 @@ export class Chart {
         ...axis,
         ...(this.axes.y === "log" ? log : {}),
         type: this.axes.y,
+        uirevision: this.axes.y,
         tickformat: share && this.axes.y === "linear" ? ".0%" : "",
         exponentformat: "power",
       },

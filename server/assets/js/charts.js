@@ -5,7 +5,7 @@
 
 import { get } from "./api.js";
 import { Chart } from "./chart.js";
-import { el, reconcile, setAttribute, setText } from "./dom.js";
+import { el, reconcile } from "./dom.js";
 import { History } from "./history.js";
 
 const STANDING = {
@@ -18,13 +18,15 @@ const STANDING = {
     { title: "validation accuracy", metrics: ["val_accuracy"] },
   ],
 };
+/** Most further charts that an address may ask for. */
+const MOST_CHOSEN = 24;
 const OTHER = [{ title: "loss", metrics: ["loss"] }];
 
 export class Charts {
   /** `shown` are the names of further metrics to draw; `choose(names)` is told when the reader changes them. */
   constructor(runId, shown, choose) {
     this.runId = runId;
-    this.chosen = new Set(shown);
+    this.chosen = new Set(shown.slice(0, MOST_CHOSEN));
     this.choose = choose;
     this.history = new History();
     this.revision = null;
@@ -32,8 +34,9 @@ export class Charts {
     this.further = new Map();
     this.pickerViews = new Map();
     this.grid = el("div", { class: "chart-grid" });
-    this.picker = el("fieldset", { class: "picker", hidden: true }, el("legend", {}, "More metrics"));
-    this.node = el("div", { class: "charts" }, this.grid, this.picker);
+    this.pickerList = el("div", { class: "picker-list" });
+    const picker = el("fieldset", { class: "picker" }, el("legend", {}, "More metrics"), this.pickerList);
+    this.node = el("div", { class: "charts" }, this.grid, picker);
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.recolour = () => this.all().forEach((chart) => chart.drawn && chart.draw());
     this.scheme.addEventListener("change", this.recolour);
@@ -48,6 +51,7 @@ export class Charts {
     if (this.standing.length > 0) return;
     this.standing = (STANDING[kind] ?? OTHER).map((options) => new Chart(options));
     this.grid.append(...this.standing.map((chart) => chart.node));
+    this.showChosen();
   }
 
   /** Forgets everything: a retried run starts its curves again. */
@@ -64,7 +68,6 @@ export class Charts {
     const changes = this.history.merge(answer.series);
     this.revision = answer.revision;
     this.showPicker();
-    this.showChosen();
     await Promise.all(this.all().map((chart) => chart.update(this.history, fresh ? null : changes)));
   }
 
@@ -72,28 +75,23 @@ export class Charts {
   showPicker() {
     const taken = new Set(this.standing.flatMap((chart) => chart.metrics));
     const names = this.history.names().filter((name) => !taken.has(name));
-    this.picker.hidden = names.length === 0;
-    this.pickerBox ??= this.picker.appendChild(el("div", { class: "picker-list" }));
-    reconcile(this.pickerBox, this.pickerViews, names, (name) => name, (name) => this.pickerItem(name));
+    reconcile(this.pickerList, this.pickerViews, names, (name) => name, (name) => this.pickerItem(name));
   }
 
   pickerItem(name) {
     const box = el("input", { type: "checkbox" });
     box.checked = this.chosen.has(name);
-    const text = el("span");
-    setText(text, name);
     box.addEventListener("change", () => {
       if (box.checked) this.chosen.add(name);
       else this.chosen.delete(name);
       this.choose([...this.chosen]);
       this.showChosen();
-      this.further.get(name)?.update(this.history, null);
     });
-    return { node: el("label", { class: "picker-item" }, box, text), update() {} };
+    return { node: el("label", { class: "picker-item" }, box, name), update() {} };
   }
 
+  /** Puts up the chosen charts, before their first points too, and takes the others away. */
   showChosen() {
-    const known = new Set(this.history.names());
     for (const [name, chart] of this.further) {
       if (this.chosen.has(name)) continue;
       chart.unmount();
@@ -101,11 +99,10 @@ export class Charts {
       this.further.delete(name);
     }
     for (const name of this.chosen) {
-      if (!known.has(name) || this.further.has(name)) continue;
+      if (this.further.has(name)) continue;
       const chart = new Chart({ title: name, metrics: [name] });
       this.further.set(name, chart);
       this.grid.append(chart.node);
-      setAttribute(chart.node, "data-metric", name);
       chart.update(this.history, null);
     }
   }

@@ -1,0 +1,69 @@
+//! Opening the database: one connection that writes, a pool that cannot.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
+
+use super::Result;
+use crate::store::OpenError;
+
+/// The first SQLite in which connections that write or checkpoint at once cannot corrupt a WAL database.
+const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
+
+/// Connections for reading.
+const READERS: u32 = 8;
+
+fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(file).foreign_keys(true).busy_timeout(Duration::from_secs(10))
+}
+
+/// The connection that writes. WAL, and an fsync at every commit.
+pub(crate) async fn writer(file: &Path) -> Result<SqliteConnection> {
+    let options = options(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    Ok(options.connect().await?)
+}
+
+/// The connections that read. They cannot write, whatever they are asked.
+pub(crate) async fn readers(file: &Path) -> Result<SqlitePool> {
+    let pool = SqlitePoolOptions::new().max_connections(READERS).min_connections(1).acquire_timeout(Duration::from_secs(30));
+    Ok(pool.connect_with(options(file).read_only(true)).await?)
+}
+
+/// Refuses an SQLite that is too old to be trusted with several connections.
+pub(crate) async fn check_version(conn: &mut SqliteConnection) -> std::result::Result<(), OpenError> {
+    let found = sqlx::query_scalar!(r#"SELECT sqlite_version() AS "version!: String""#).fetch_one(conn).await.map_err(super::StoreError::from)?;
+    if is_new_enough(&found) { Ok(()) } else { Err(OpenError::SqliteTooOld { found }) }
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let parts: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
+    parts.is_some_and(|parts| parts.as_slice() >= OLDEST_SQLITE.as_slice())
+}
+
+/// Brings the tables up to date.
+pub(crate) async fn migrate(conn: &mut SqliteConnection) -> std::result::Result<(), sqlx::migrate::MigrateError> {
+    sqlx::migrate!("../migrations").run(conn).await
+}
+
+/// Moves the write-ahead log into the database and truncates it. Not inside a transaction.
+pub(crate) async fn checkpoint(conn: &mut SqliteConnection) -> Result<()> {
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(conn).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_new_enough;
+
+    #[test]
+    fn an_sqlite_before_3_51_3_is_refused() {
+        assert!(!is_new_enough("3.51.2"));
+        assert!(!is_new_enough("3.9.9"));
+        assert!(!is_new_enough("unknown"));
+        assert!(is_new_enough("3.51.3"));
+        assert!(is_new_enough("3.52.0"));
+        assert!(is_new_enough("4.0.0"));
+    }
+}

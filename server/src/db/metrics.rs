@@ -1,0 +1,213 @@
+//! Metric points, and the summary of each series.
+
+use sqlx::SqliteConnection;
+use trainyard_wire::metric::{Bucket, Point, SeriesBatch};
+use trainyard_wire::{Revision, RunId, Timestamp};
+
+use super::{Result, number, signed, unsigned};
+use crate::store::MetricCursor;
+
+/// The points of a batch as one JSON text for `json_each`: `[[step, value, time], …]`. JSON has neither NaN nor infinity: NaN becomes
+/// null, which is how the column holds it, and an infinity a number that overflows to it.
+fn rows(batch: &SeriesBatch) -> String {
+    use std::fmt::Write as _;
+    let mut rows = String::with_capacity(2 + batch.steps.len() * 48);
+    rows.push('[');
+    for (index, ((step, value), time)) in batch.steps.iter().zip(&batch.values).zip(&batch.times).enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = match value.0 {
+            value if value.is_nan() => write!(rows, "{comma}[{step},null,{time}]"),
+            f64::INFINITY => write!(rows, "{comma}[{step},9e999,{time}]"),
+            f64::NEG_INFINITY => write!(rows, "{comma}[{step},-9e999,{time}]"),
+            value => write!(rows, "{comma}[{step},{value:e},{time}]"),
+        };
+    }
+    rows.push(']');
+    rows
+}
+
+/// Stores the points of a batch that are not there yet, all with `revision`, and brings the summary up to date. A run's batches with
+/// one revision must have different names. Answers how many points were new.
+pub(crate) async fn insert(conn: &mut SqliteConnection, run: RunId, batch: &SeriesBatch, revision: Revision) -> Result<u64> {
+    let (Some(first), Some(last)) = (batch.steps.iter().min(), batch.steps.iter().max()) else { return Ok(0) };
+    let (first, last, rows) = (signed(*first), signed(*last), rows(batch));
+    let series = sqlx::query_scalar!(
+        r#"INSERT INTO series (run_id, name) VALUES (?, ?) ON CONFLICT (run_id, name) DO UPDATE SET name = name RETURNING id AS "id!: i64""#,
+        run.0,
+        batch.name,
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let inserted = sqlx::query!(
+        "INSERT INTO metrics (series_id, step, occurrence, value, time, revision)
+         SELECT ?1, point.value ->> 0, 0, point.value ->> 1, point.value ->> 2, ?2 FROM json_each(?3) AS point WHERE true
+         ON CONFLICT (series_id, step, occurrence) DO NOTHING",
+        series,
+        revision.0,
+        rows,
+    )
+    .execute(&mut *conn)
+    .await?
+    .rows_affected();
+    if inserted > 0 {
+        summarize(conn, series, first, last, revision).await?;
+    }
+    Ok(inserted)
+}
+
+/// Adds the points of `revision`, all of them with steps from `first` to `last`, to a series' summary.
+async fn summarize(conn: &mut SqliteConnection, series: i64, first: i64, last: i64, revision: Revision) -> Result<()> {
+    // MIN and MAX over rows pass over NULL, which is NaN; the two-argument forms would not.
+    sqlx::query!(
+        "UPDATE series SET
+             points = series.points + new.points,
+             minimum = CASE WHEN series.minimum <= new.minimum OR new.minimum IS NULL THEN series.minimum ELSE new.minimum END,
+             maximum = CASE WHEN series.maximum >= new.maximum OR new.maximum IS NULL THEN series.maximum ELSE new.maximum END,
+             last = newest.value,
+             last_step = newest.step
+         FROM (
+             SELECT COUNT(*) AS points, MIN(value) AS minimum, MAX(value) AS maximum FROM metrics
+             WHERE series_id = ?1 AND step BETWEEN ?2 AND ?3 AND revision = ?4
+         ) AS new,
+         (SELECT value, step FROM metrics WHERE series_id = ?1 ORDER BY step DESC, occurrence DESC LIMIT 1) AS newest
+         WHERE series.id = ?1",
+        series,
+        first,
+        last,
+        revision.0,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO metric_batches (series_id, revision, first_step)
+         SELECT ?1, ?4, MIN(step) FROM metrics WHERE series_id = ?1 AND step BETWEEN ?2 AND ?3 AND revision = ?4",
+        series,
+        first,
+        last,
+        revision.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// One metric of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SeriesRow {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+}
+
+/// The series of a run, by name; only those named, if any are.
+pub(crate) async fn series(conn: &mut SqliteConnection, run: RunId, names: &[String]) -> Result<Vec<SeriesRow>> {
+    let names = if names.is_empty() { None } else { Some(super::to_json("list of names", &names)?) };
+    Ok(sqlx::query_as!(
+        SeriesRow,
+        r#"SELECT id AS "id!", name FROM series WHERE run_id = ?1 AND points > 0
+             AND (?2 IS NULL OR name IN (SELECT value FROM json_each(?2))) ORDER BY name"#,
+        run.0,
+        names,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// A stretch of one series, both ends inclusive.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Stretch {
+    pub(crate) series: i64,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+/// The first step of the points that became known after a revision; `None` if there are none.
+pub(crate) async fn first_step_after(conn: &mut SqliteConnection, series: i64, revision: Revision) -> Result<Option<i64>> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT MIN(first_step) AS "first: i64" FROM metric_batches WHERE series_id = ? AND revision > ?"#,
+        series,
+        revision.0,
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Points that became known after a revision, by step, from behind `cursor` on; each with its own cursor.
+pub(crate) async fn points(
+    conn: &mut SqliteConnection,
+    stretch: Stretch,
+    after: Revision,
+    cursor: Option<MetricCursor>,
+    limit: i64,
+) -> Result<Vec<(MetricCursor, Point)>> {
+    let (step, occurrence) = cursor.map_or((stretch.from, -1), |cursor| (cursor.step, cursor.occurrence));
+    let rows = sqlx::query!(
+        "SELECT step, occurrence, value, time FROM metrics
+         WHERE series_id = ? AND (step, occurrence) > (?, ?) AND step <= ? AND revision > ?
+         ORDER BY step, occurrence LIMIT ?",
+        stretch.series,
+        step,
+        occurrence,
+        stretch.to,
+        after.0,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let points = rows.into_iter().map(|row| {
+        let cursor = MetricCursor { series: stretch.series, step: row.step, occurrence: row.occurrence };
+        (cursor, Point { step: unsigned(row.step), value: number(row.value), time: Timestamp(row.time) })
+    });
+    Ok(points.collect())
+}
+
+/// The first and the last step of a series.
+pub(crate) async fn range(conn: &mut SqliteConnection, series: i64) -> Result<Option<(i64, i64)>> {
+    let row = sqlx::query!(
+        r#"SELECT
+             (SELECT step FROM metrics WHERE series_id = ?1 ORDER BY step, occurrence LIMIT 1) AS "first: i64",
+             (SELECT step FROM metrics WHERE series_id = ?1 ORDER BY step DESC, occurrence DESC LIMIT 1) AS "last: i64""#,
+        series,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.first.zip(row.last))
+}
+
+/// The points of a stretch in buckets of `width` steps, by step.
+pub(crate) async fn buckets(conn: &mut SqliteConnection, stretch: Stretch, width: i64) -> Result<Vec<Bucket>> {
+    let rows = sqlx::query!(
+        r#"SELECT
+             first_step AS "first_step!: i64", last_step AS "last_step!: i64", count AS "count!: i64", minimum AS "minimum: f64",
+             maximum AS "maximum: f64",
+             (SELECT value FROM metrics WHERE series_id = ?1 AND step = first_step ORDER BY occurrence LIMIT 1) AS "first: f64",
+             (SELECT value FROM metrics WHERE series_id = ?1 AND step = last_step ORDER BY occurrence DESC LIMIT 1) AS "last: f64"
+         FROM (
+             SELECT MIN(step) AS first_step, MAX(step) AS last_step, COUNT(*) AS count, MIN(value) AS minimum, MAX(value) AS maximum
+             FROM metrics WHERE series_id = ?1 AND step BETWEEN ?2 AND ?3 GROUP BY (step - ?2) / ?4
+         )
+         ORDER BY first_step"#,
+        stretch.series,
+        stretch.from,
+        stretch.to,
+        width,
+    )
+    .fetch_all(conn)
+    .await?;
+    let buckets = rows.into_iter().map(|row| Bucket {
+        first_step: unsigned(row.first_step),
+        last_step: unsigned(row.last_step),
+        first: number(row.first),
+        last: number(row.last),
+        min: number(row.minimum),
+        max: number(row.maximum),
+        count: unsigned(row.count),
+    });
+    Ok(buckets.collect())
+}
+
+/// Forgets all points of a run.
+pub(crate) async fn delete(conn: &mut SqliteConnection, run: RunId) -> Result<()> {
+    sqlx::query!("DELETE FROM series WHERE run_id = ?", run.0).execute(conn).await?;
+    Ok(())
+}

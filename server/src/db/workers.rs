@@ -1,0 +1,61 @@
+//! Registered workers. When they were last heard of is not stored: that is the leases' matter.
+
+use sqlx::SqliteConnection;
+use trainyard_wire::worker::{Register, Worker};
+use trainyard_wire::{Timestamp, WorkerId};
+
+use super::{Result, to_json};
+
+pub(crate) async fn insert(conn: &mut SqliteConnection, worker: &Register, now: Timestamp) -> Result<WorkerId> {
+    let (pid, threads) = (i64::from(worker.pid), i64::from(worker.threads));
+    let id = sqlx::query!(
+        "INSERT INTO workers (pid, host, device, threads, version, registered_at) VALUES (?, ?, ?, ?, ?, ?)",
+        pid,
+        worker.host,
+        worker.device,
+        threads,
+        worker.version,
+        now.0,
+    )
+    .execute(conn)
+    .await?
+    .last_insert_rowid();
+    Ok(WorkerId(id))
+}
+
+pub(crate) async fn exists(conn: &mut SqliteConnection, id: WorkerId) -> Result<bool> {
+    let row = sqlx::query_scalar!(r#"SELECT 1 AS "one!: i64" FROM workers WHERE id = ?"#, id.0).fetch_optional(conn).await?;
+    Ok(row.is_some())
+}
+
+/// The workers with these ids, by id; what they hold and when they were heard of is left open.
+pub(crate) async fn by_id(conn: &mut SqliteConnection, ids: &[WorkerId]) -> Result<Vec<Worker>> {
+    let ids = to_json("list of workers", &ids)?;
+    let rows = sqlx::query!(
+        "SELECT id, pid, host, device, threads, version, registered_at FROM workers
+         WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let workers = rows.into_iter().map(|row| Worker {
+        id: WorkerId(row.id),
+        pid: u32::try_from(row.pid).unwrap_or_default(),
+        host: row.host,
+        device: row.device,
+        threads: u32::try_from(row.threads).unwrap_or_default(),
+        version: row.version,
+        run_id: None,
+        run_ids: Vec::new(),
+        registered_at: Timestamp(row.registered_at),
+        idle_seconds: 0.0,
+    });
+    Ok(workers.collect())
+}
+
+/// Forgets all workers but these; answers how many.
+pub(crate) async fn delete_others(conn: &mut SqliteConnection, known: &[WorkerId]) -> Result<u64> {
+    let known = to_json("list of workers", &known)?;
+    let result = sqlx::query!("DELETE FROM workers WHERE id NOT IN (SELECT value FROM json_each(?))", known).execute(conn).await?;
+    Ok(result.rows_affected())
+}

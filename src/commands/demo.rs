@@ -1,0 +1,152 @@
+//! `trainyard demo`: one job of each kind, from nothing to a table of results.
+//!
+//! Everything it makes is in its data folder, which `trainyard up` opens again afterwards.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use trainyard_server::ServerConfig;
+use trainyard_wire::client::Client;
+use trainyard_wire::run::Run;
+use trainyard_wire::{RunId, RunState};
+use trainyard_worker::DeviceChoice;
+
+use super::watch::{Watched, until_finished};
+use crate::logging::LogFormat;
+use crate::signals;
+use crate::terminal::table::Table;
+use crate::terminal::{format, print};
+use crate::yard::{WorkersConfig, Yard};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// The folder of everything the demo makes
+    #[arg(long, default_value = "trainyard-demo", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Training images of the colourization
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    images: u64,
+    /// Epochs of the colourization
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    epochs: u64,
+    /// Keep serving afterwards, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+}
+
+impl DemoArgs {
+    pub(crate) async fn run(self, log: LogFormat) -> anyhow::Result<ExitCode> {
+        let stop = signals::stop_on_signal()?;
+        let workers = WorkersConfig { count: 1, threads: None, device: DeviceChoice::Auto, log, log_filter: "warn" };
+        let yard = Yard::start(ServerConfig::new(&self.data_dir), &workers).await?;
+        let outcome = self.train_and_report(&yard, &stop).await;
+        yard.shutdown().await;
+        outcome
+    }
+
+    async fn train_and_report(&self, yard: &Yard, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
+        let client = yard.client()?;
+        let runs = tokio::select! {
+            runs = self.train(&client) => runs?,
+            () = stop.cancelled() => {
+                eprintln!("interrupted; what was done so far is in {}", self.data_dir.display());
+                return Ok(ExitCode::from(130));
+            }
+        };
+        print(&results(&runs).to_string())?;
+        let failed: Vec<String> = runs.iter().filter(|run| run.state != RunState::Succeeded).map(why).collect();
+        for reason in &failed {
+            eprintln!("error: {reason}");
+        }
+        if self.keep {
+            print(&format!("\ndashboard    {}\nadmin token  {}\n", yard.dashboard_url(), yard.admin_token_file().display()))?;
+            eprintln!("serving until Ctrl-C");
+            stop.cancelled().await;
+        } else {
+            print(&format!(
+                "\nEverything is kept in {0}. To see it in the dashboard:\n  trainyard up --data-dir {0}   then open the address that it prints (http://127.0.0.1:8080)\n",
+                self.data_dir.display()
+            ))?;
+        }
+        Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Submits both jobs and follows them; answers their runs as they ended.
+    async fn train(&self, client: &Client) -> anyhow::Result<Vec<Run>> {
+        let mut ids: Vec<RunId> = Vec::new();
+        for job in [counterexample(), self.colourization()] {
+            let accepted = client.submit(serde_json::to_vec(&job)?, None).await.context("cannot submit the demo's job")?;
+            ids.extend(accepted.run_ids);
+        }
+        until_finished(client, &Watched::Runs(ids.clone())).await?;
+        let mut runs = Vec::with_capacity(ids.len());
+        for id in ids {
+            runs.push(client.run(id).await?);
+        }
+        Ok(runs)
+    }
+
+    fn colourization(&self) -> Value {
+        json!({
+            "name": "demo: colourization",
+            "spec": {
+                "kind": "colourization",
+                "dataset": {"name": "synthetic", "train_images": self.images, "val_images": (self.images / 5).max(1)},
+                "network": {"name": "unet", "kernel": 3, "num_filters": 32},
+                "num_colours": 24,
+                "optimizer": {"name": "adam", "learning_rate": 0.001},
+                "batch_size": 100.min(self.images),
+                "epochs": self.epochs,
+                "seed": 0
+            }
+        })
+    }
+}
+
+/// RMSProp on one equation in two unknowns: it does not end at the solution of least norm, [4/5, 2/5].
+fn counterexample() -> Value {
+    json!({
+        "name": "demo: counterexample",
+        "priority": 1,
+        "spec": {
+            "kind": "regression",
+            "problem": {"source": "inline", "x": [[2, 1]], "t": [2]},
+            "initial_weights": "zeros",
+            "optimizer": {"name": "rmsprop", "learning_rate": 0.01, "beta": 0.9, "epsilon": 1e-8, "weight_decay": 0, "schedule": "cosine"},
+            "l2": 0,
+            "steps": 20000,
+            "seed": 0
+        }
+    })
+}
+
+fn results(runs: &[Run]) -> Table {
+    let mut table = Table::new(&["RUN", "WHAT", "STATE", "RESULT", "TOOK"]);
+    for run in runs {
+        table.row([run.id.to_string(), format::what(run), format::state(run), result(run), format::took(run)]);
+    }
+    table
+}
+
+fn result(run: &Run) -> String {
+    let mut parts = Vec::new();
+    if let Some(weights) = run.result.as_ref().and_then(|result| result.get("weights")).and_then(Value::as_array) {
+        let weights: Vec<String> = weights.iter().filter_map(Value::as_f64).map(format::number).collect();
+        parts.push(format!("weights [{}]", weights.join(", ")));
+    }
+    if let Some(distance) = format::last(run, &["distance_to_minimum_norm"]) {
+        parts.push(format!("{} from the minimum-norm solution", format::number(distance)));
+    }
+    parts.extend(format::accuracy(run).map(|accuracy| format!("{accuracy} of the pixels in the right colour")));
+    if let Some(loss) = format::last(run, &["val_loss"]) {
+        parts.push(format!("validation loss {}", format::number(loss)));
+    }
+    parts.join(", ")
+}
+
+fn why(run: &Run) -> String {
+    format!("run {} ({}) {}: {}", run.id, format::what(run), format::state(run), run.error.as_deref().unwrap_or("no reason was given"))
+}

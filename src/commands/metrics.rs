@@ -1,0 +1,107 @@
+//! `trainyard metrics`.
+
+use std::process::ExitCode;
+
+use trainyard_wire::RunId;
+use trainyard_wire::metric::{MetricHistory, Series};
+
+use crate::connection::Connection;
+use crate::terminal::table::Table;
+use crate::terminal::{format, print, print_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MetricsArgs {
+    #[arg(value_name = "RUN")]
+    run: RunId,
+    /// Only these metrics
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    names: Vec<String>,
+    /// Print every point as CSV: run,name,step,value,time
+    #[arg(long)]
+    csv: bool,
+    /// Print the API's JSON
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl MetricsArgs {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut history = self.connection.client()?.metrics(self.run, None).await?;
+        if !self.names.is_empty() {
+            history.series.retain(|series| self.names.contains(&series.name));
+        }
+        if self.json {
+            print_json(&history)?;
+        } else if self.csv {
+            print(&csv(self.run, &history))?;
+        } else {
+            print(&table(&history).to_string())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// RFC 4180; values as the shortest text that reads back as the same number.
+fn csv(run: RunId, history: &MetricHistory) -> String {
+    let mut text = String::from("run,name,step,value,time\n");
+    for series in &history.series {
+        let name = quoted(&series.name);
+        for point in &series.points {
+            text.push_str(&format!("{run},{name},{},{},{}\n", point.step, point.value, point.time));
+        }
+    }
+    text
+}
+
+fn quoted(name: &str) -> String {
+    if name.contains([',', '"', '\n', '\r']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
+}
+
+/// A column a metric would not fit a terminal: a row for each metric and step instead, thinned to a screenful.
+fn table(history: &MetricHistory) -> Table {
+    let mut table = Table::new(&["METRIC", "STEP", "VALUE"]);
+    for series in &history.series {
+        for point in thinned(series) {
+            table.row([series.name.clone(), point.step.to_string(), format::number(point.value.0)]);
+        }
+    }
+    table
+}
+
+/// At most 25 points, evenly spaced, with the last among them.
+fn thinned(series: &Series) -> impl Iterator<Item = &trainyard_wire::metric::Point> {
+    let stride = series.points.len().div_ceil(25).max(1);
+    let rest = series.points.len().saturating_sub(1) % stride;
+    series.points.iter().skip(rest).step_by(stride)
+}
+
+#[cfg(test)]
+mod tests {
+    use trainyard_wire::metric::{MetricHistory, Point, Series};
+    use trainyard_wire::{Number, Revision, RunId, Timestamp};
+
+    use super::{csv, thinned};
+
+    fn series(count: u64) -> Series {
+        let point = |step| Point { step, value: Number(0.1), time: Timestamp(0) };
+        Series { name: "a,\"b\"".to_owned(), points: (1..=count).map(point).collect() }
+    }
+
+    #[test]
+    fn csv_quotes_what_needs_it() {
+        let history = MetricHistory { series: vec![series(1)], revision: Revision(1) };
+        assert_eq!(csv(RunId(7), &history), "run,name,step,value,time\n7,\"a,\"\"b\"\"\",1,0.1,1970-01-01T00:00:00Z\n");
+    }
+
+    #[test]
+    fn thinning_keeps_the_last_point_and_few_others() {
+        for count in [0, 1, 25, 26, 100, 1001] {
+            let series = series(count);
+            let steps: Vec<u64> = thinned(&series).map(|point| point.step).collect();
+            assert!(steps.len() <= 26, "{count}");
+            assert_eq!(steps.last().copied(), series.points.last().map(|point| point.step));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `trainyard runs`, `show` and `logs`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use trainyard_wire::client::RunQuery;
+use trainyard_wire::run::{Artifact, Run};
+use trainyard_wire::state::Kind;
+use trainyard_wire::{JobId, RunId, RunState};
+
+use super::artifacts;
+use crate::connection::Connection;
+use crate::terminal::table::Table;
+use crate::terminal::{format, print, print_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunsArgs {
+    /// Only runs in this state: queued, paused, running, succeeded, failed, cancelled
+    #[arg(long)]
+    state: Option<RunState>,
+    /// Only this kind of run: regression, colourization
+    #[arg(long)]
+    kind: Option<Kind>,
+    /// Only the runs of this job
+    #[arg(long)]
+    job: Option<JobId>,
+    /// Most runs to list
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl RunsArgs {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let query = RunQuery { state: self.state, kind: self.kind, job: self.job, limit: Some(self.limit) };
+        let page = self.connection.client()?.runs(&query).await?;
+        if self.json {
+            print_json(&page)?;
+        } else {
+            print(&table(&page.items).to_string())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn table(runs: &[Run]) -> Table {
+    let mut table = Table::new(&["RUN", "JOB", "NAME", "WHAT", "STATE", "PROGRESS", "LOSS", "ACCURACY", "SUBMITTED"]);
+    for run in runs {
+        table.row([
+            run.id.to_string(),
+            run.job_id.to_string(),
+            run.name.clone().unwrap_or_default(),
+            format::what(run),
+            format::state(run),
+            format::position(run),
+            format::loss(run).map(format::number).unwrap_or_default(),
+            format::accuracy(run).unwrap_or_default(),
+            format::ago(run.created_at),
+        ]);
+    }
+    table
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    #[arg(value_name = "RUN")]
+    run: RunId,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl ShowArgs {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let client = self.connection.client()?;
+        let run = client.run(self.run).await?;
+        if self.json {
+            print_json(&run)?;
+        } else {
+            let artifacts = client.artifacts(self.run).await?.artifacts;
+            print(&description(&run, &artifacts)?)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn description(run: &Run, artifacts: &[Artifact]) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let facts = [
+        ("run", format!("{} of job {}", run.id, run.job_id)),
+        ("name", run.name.clone().unwrap_or_default()),
+        ("what", format::what(run)),
+        ("tags", run.tags.iter().map(|(tag, value)| format!("{tag}={value}")).collect::<Vec<_>>().join(", ")),
+        ("state", format::state(run)),
+        ("error", run.error.clone().unwrap_or_default()),
+        ("progress", format::position(run)),
+        ("attempt", run.attempt.to_string()),
+        ("worker", run.worker_id.map(|id| id.to_string()).unwrap_or_default()),
+        ("submitted", run.created_at.to_string()),
+        ("took", format::took(run)),
+        ("result", run.result.as_ref().map(ToString::to_string).unwrap_or_default()),
+    ];
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        writeln!(text, "{name:10} {value}")?;
+    }
+    writeln!(text, "\nspec\n{}", serde_json::to_string_pretty(&run.spec)?)?;
+    let mut metrics = Table::new(&["METRIC", "LAST", "AT STEP", "LEAST", "GREATEST"]);
+    for (name, summary) in &run.summary {
+        let value = |value: f64| format::number(value);
+        metrics.row([name.clone(), value(summary.last.0), summary.last_step.to_string(), value(summary.min.0), value(summary.max.0)]);
+    }
+    for table in [metrics, artifacts::table(artifacts)].iter().filter(|table| !table.is_empty()) {
+        write!(text, "\n{table}")?;
+    }
+    Ok(text)
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogsArgs {
+    #[arg(value_name = "RUN")]
+    run: RunId,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl LogsArgs {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let page = self.connection.client()?.logs(self.run).await?;
+        if self.json {
+            print_json(&page)?;
+        } else {
+            let lines: Vec<String> = page.items.iter().map(|line| format!("{} {:5} {}\n", line.time, line.level, line.message)).collect();
+            print(&lines.concat())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,74 @@
+//! `trainyard server`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use trainyard_server::{Server, ServerConfig};
+
+use crate::connection::DEFAULT_DATA_DIR;
+use crate::signals;
+use crate::terminal::print;
+use crate::yard::local_url;
+
+/// What a server is told, alone or under `up`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServingArgs {
+    /// The folder of everything the server keeps; made if it is not there
+    #[arg(long, default_value = DEFAULT_DATA_DIR, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Where to listen; port 0 lets the system choose one
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Host names, beside the loopback ones, under which clients may address the server
+    #[arg(long = "allowed-host", num_args = 1.., value_name = "NAME")]
+    pub allowed_hosts: Vec<String>,
+    /// How long a worker holds a run without a heartbeat
+    #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub lease_seconds: u64,
+}
+
+impl ServingArgs {
+    pub(crate) fn config(&self) -> ServerConfig {
+        ServerConfig {
+            listen: self.listen,
+            allowed_hosts: self.allowed_hosts.clone(),
+            lease: Duration::from_secs(self.lease_seconds),
+            ..ServerConfig::new(&self.data_dir)
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    serving: ServingArgs,
+    /// A file with the admin token; one is made in the data folder unless given
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// A file with the workers' token; one is made in the data folder unless given
+    #[arg(long, value_name = "FILE")]
+    worker_token_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let stop = signals::stop_on_signal()?;
+        let config =
+            ServerConfig { admin_token_file: self.admin_token_file, worker_token_file: self.worker_token_file, ..self.serving.config() };
+        let server = Server::start(config).await.context("cannot start the server")?;
+        print(&format!(
+            "address       {}\ndashboard     {}\nadmin token   {}\nworker token  {}\n",
+            local_url(server.address()),
+            server.dashboard_url(),
+            server.admin_token_file().display(),
+            server.worker_token_file().display(),
+        ))?;
+        stop.cancelled().await;
+        tracing::info!("stopping");
+        server.shutdown().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,140 @@
+//! `trainyard tokens`.
+
+use std::process::ExitCode;
+
+use trainyard_wire::TokenId;
+use trainyard_wire::token::{CreateToken, Scope};
+
+use crate::connection::Connection;
+use crate::terminal::table::Table;
+use crate::terminal::{print, print_json};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum TokensCommand {
+    /// Create a token and print it; it is never shown again
+    Create(CreateArgs),
+    /// List the tokens, without their secrets
+    List(ListArgs),
+    /// Revoke tokens
+    Revoke(RevokeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateArgs {
+    /// What the token is for
+    name: String,
+    /// What it may do: read, submit, worker, admin; may be repeated
+    #[arg(long = "scope", required = true, value_delimiter = ',', value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+    /// When it expires, such as 12h or 30d; never unless given
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    expires_in: Option<u64>,
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Print the API's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RevokeArgs {
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<TokenId>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl TokensCommand {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Create(args) => create(args).await?,
+            Self::List(args) => list(args).await?,
+            Self::Revoke(args) => {
+                let client = args.connection.client()?;
+                for id in args.ids {
+                    client.revoke_token(id).await?;
+                    print(&format!("token {id} is revoked"))?;
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The token alone goes to stdout, so that a script can take it.
+async fn create(args: CreateArgs) -> anyhow::Result<()> {
+    let wanted = CreateToken { name: args.name, scopes: args.scopes, expires_in_seconds: args.expires_in };
+    let created = args.connection.client()?.create_token(&wanted).await?;
+    if args.json {
+        return print_json(&created);
+    }
+    eprintln!("token {} ({}); it is shown only this once:", created.id, words(&created.scopes));
+    print(&created.token)?;
+    Ok(())
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<()> {
+    let page = args.connection.client()?.tokens().await?;
+    if args.json {
+        return print_json(&page);
+    }
+    let mut table = Table::new(&["TOKEN", "NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED"]);
+    for token in &page.items {
+        let time = |time: Option<trainyard_wire::Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+        table.row([
+            token.id.to_string(),
+            token.name.clone(),
+            words(&token.scopes),
+            token.created_at.to_string(),
+            time(token.expires_at),
+            time(token.revoked_at),
+        ]);
+    }
+    print(&table.to_string())?;
+    Ok(())
+}
+
+fn words(scopes: &[Scope]) -> String {
+    scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `90`, `90s`, `15m`, `12h` or `30d` in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("must be a number with the unit s, m, h or d".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "must be a whole number with the unit s, m, h or d".to_owned())?;
+    number.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(|| "is out of range".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("15m"), Ok(900));
+        assert_eq!(seconds("30d"), Ok(2_592_000));
+        for bad in ["", "d", "1w", "-1s", "0", "99999999999999999999d", "1.5h"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `trainyard up`.
+
+use std::process::ExitCode;
+
+use trainyard_worker::DeviceChoice;
+
+use super::server::ServingArgs;
+use crate::logging::LogFormat;
+use crate::signals;
+use crate::terminal::print;
+use crate::yard::{WorkersConfig, Yard};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    serving: ServingArgs,
+    /// Worker processes
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: u16,
+    /// Threads of each worker; the cores shared out among them unless given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Where to train: auto, cpu or cuda
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
+}
+
+impl UpArgs {
+    pub(crate) async fn run(self, log: LogFormat) -> anyhow::Result<ExitCode> {
+        let stop = signals::stop_on_signal()?;
+        let workers = WorkersConfig {
+            count: self.workers.into(),
+            threads: self.threads.map(usize::from),
+            device: self.device,
+            log,
+            log_filter: "info",
+        };
+        let yard = Yard::start(self.serving.config(), &workers).await?;
+        let threads = workers.threads();
+        print(&format!(
+            "address      {}\ndashboard    {}\nadmin token  {token}\nworkers      {}, each with {threads} thread{}\n\n\
+             in another terminal: export TRAINYARD_URL={0} TRAINYARD_TOKEN=$(cat {token})\n",
+            yard.url(),
+            yard.dashboard_url(),
+            workers.count,
+            if threads == 1 { "" } else { "s" },
+            token = yard.admin_token_file().display(),
+        ))?;
+        stop.cancelled().await;
+        tracing::info!("stopping");
+        yard.shutdown().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,129 @@
+//! Numbers, times and runs as short text.
+
+use std::time::Duration;
+
+use trainyard_wire::run::Run;
+use trainyard_wire::spec::regression::ProblemSource;
+use trainyard_wire::{RunState, Spec, Timestamp};
+
+/// A measured value in six significant digits.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 || !value.is_finite() {
+        value.to_string()
+    } else if (1e-4..1e6).contains(&size) {
+        let decimals = (5 - size.log10().floor() as i32).clamp(0, 9) as usize;
+        let text = format!("{value:.decimals$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    } else {
+        format!("{value:.4e}")
+    }
+}
+
+/// `4.2 s`, `1:05 min`, `2:05 h`.
+pub(crate) fn seconds(value: f64) -> String {
+    if !value.is_finite() || value < 0.0 {
+        return String::new();
+    }
+    let whole = value.round() as u64;
+    match whole {
+        0..60 if value < 9.95 => format!("{value:.1} s"),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{}:{:02} min", whole / 60, whole % 60),
+        _ => format!("{}:{:02} h", whole / 3600, whole / 60 % 60),
+    }
+}
+
+/// How long ago that was, by this machine's clock.
+pub(crate) fn ago(time: Timestamp) -> String {
+    let elapsed = Timestamp::now().0.saturating_sub(time.0).max(0);
+    format!("{} ago", seconds(Duration::from_millis(elapsed.unsigned_abs()).as_secs_f64()))
+}
+
+/// How long a run trained, or has trained so far; empty before its start.
+pub(crate) fn took(run: &Run) -> String {
+    let Some(started) = run.started_at else { return String::new() };
+    let ended = run.finished_at.unwrap_or_else(Timestamp::now);
+    seconds(ended.0.saturating_sub(started.0).max(0) as f64 / 1e3)
+}
+
+/// What a run trains, in a few words.
+pub(crate) fn what(run: &Run) -> String {
+    let mut text = match &run.spec {
+        Spec::Regression(spec) => match spec.problem.source {
+            ProblemSource::Dataset => format!("{} on {}", spec.optimizer.name, spec.problem.name.as_deref().unwrap_or_default()),
+            source => format!("{} on {source} problem", spec.optimizer.name),
+        },
+        Spec::Colourization(spec) => {
+            let category = spec.dataset.category.as_deref().map(|category| format!("/{category}")).unwrap_or_default();
+            format!("{} on {}{category}", spec.network.name, spec.dataset.name)
+        }
+    };
+    let swept: Vec<String> = run.sweep_point.iter().map(|(path, value)| format!("{path}={}", short_json(value))).collect();
+    if !swept.is_empty() {
+        text.push_str(&format!(" ({})", swept.join(", ")));
+    }
+    text
+}
+
+fn short_json(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The state with why it ended, where that says more: `failed: diverged`.
+pub(crate) fn state(run: &Run) -> String {
+    match (run.state, run.stop_reason, run.requested) {
+        (RunState::Running, _, Some(requested)) => format!("running ({requested} requested)"),
+        (RunState::Succeeded | RunState::Failed, Some(reason), _) => format!("{}: {reason}", run.state),
+        (state, _, _) => state.to_string(),
+    }
+}
+
+/// The last value of the first of `names` that the run has reported.
+pub(crate) fn last(run: &Run, names: &[&str]) -> Option<f64> {
+    names.iter().find_map(|name| run.summary.get(*name)).map(|summary| summary.last.0)
+}
+
+/// The run's loss: on the validation data where it has some.
+pub(crate) fn loss(run: &Run) -> Option<f64> {
+    last(run, &["val_loss", "loss", "train_loss", "train_batch_loss"])
+}
+
+/// The run's accuracy in percent, if it has one.
+pub(crate) fn accuracy(run: &Run) -> Option<String> {
+    last(run, &["val_accuracy"]).map(|share| format!("{:.1} %", 100.0 * share))
+}
+
+/// `epoch 3/25` or `step 120/20000`.
+pub(crate) fn position(run: &Run) -> String {
+    let progress = &run.progress;
+    match (&run.spec, progress.epoch) {
+        (Spec::Colourization(spec), Some(epoch)) => format!("epoch {epoch}/{}", spec.epochs),
+        _ => format!("step {}/{}", progress.step, progress.total_steps),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{number, seconds};
+
+    #[test]
+    fn numbers_have_six_significant_digits() {
+        assert_eq!(number(2.0 / 3.0), "0.666667");
+        assert_eq!(number(1.0672), "1.0672");
+        assert_eq!(number(123_456.0), "123456");
+        assert_eq!(number(100.0), "100");
+        assert_eq!(number(-1.5e-9), "-1.5000e-9");
+        assert_eq!(number(f64::NAN), "NaN");
+        assert_eq!(number(0.0), "0");
+    }
+
+    #[test]
+    fn durations_are_in_the_unit_that_reads_best() {
+        assert_eq!(seconds(4.23), "4.2 s");
+        assert_eq!(seconds(42.3), "42 s");
+        assert_eq!(seconds(65.0), "1:05 min");
+        assert_eq!(seconds(7500.0), "2:05 h");
+        assert_eq!(seconds(f64::NAN), "");
+    }
+}

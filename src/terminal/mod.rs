@@ -1,0 +1,25 @@
+//! What people see: tables, numbers, progress bars; or the API's JSON.
+
+pub(crate) mod format;
+pub(crate) mod progress;
+pub(crate) mod table;
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+/// Writes to stdout. Unlike `println!` it answers an error where the reader has gone.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        stdout.write_all(b"\n")?;
+    }
+    stdout.flush()
+}
+
+/// Writes `value` as the API answered it.
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Plain aligned tables.
+
+use std::fmt;
+
+/// Rows of cells under a header; every column is as wide as its widest cell.
+#[derive(Debug)]
+pub(crate) struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(header: &[&'static str]) -> Self {
+        Self { header: header.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row with a cell for every column.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        debug_assert_eq!(N, self.header.len(), "a cell for every column");
+        self.rows.push(cells.to_vec());
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain(self.header.get(column).map(|name| name.len())).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+            let padded = cells.zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect::<Vec<_>>().join("  ");
+            writeln!(f, "{}", padded.trim_end())
+        };
+        line(&mut self.header.iter().copied())?;
+        self.rows.iter().try_for_each(|row| line(&mut row.iter().map(String::as_str)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Table;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_no_line_ends_in_spaces() {
+        let mut table = Table::new(&["RUN", "STATE", "LOSS"]);
+        table.row(["1".into(), "succeeded".into(), "0.5".into()]);
+        table.row(["12345".into(), "queued".into(), String::new()]);
+        assert_eq!(table.to_string(), "RUN    STATE      LOSS\n1      succeeded  0.5\n12345  queued\n");
+    }
+}

@@ -48,15 +48,7 @@ pub fn inverse_deviation(variance: &[f32], epsilon: f64) -> Vec<f32> {
 }
 
 /// `output = weight·(input − mean)·inverse_deviation + bias`, per channel.
-pub fn normalize(
-    input: &[f32],
-    plane: usize,
-    mean: &[f32],
-    inverse_deviation: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    output: &mut [f32],
-) {
+pub fn normalize(input: &[f32], plane: usize, mean: &[f32], inverse_deviation: &[f32], weight: &[f32], bias: &[f32], output: &mut [f32]) {
     assert_eq!(input.len(), output.len(), "input and output differ in length");
     let channels = mean.len();
     output.par_chunks_mut(plane).zip(input.par_chunks(plane)).enumerate().for_each(|(i, (output, input))| {
@@ -123,11 +115,8 @@ pub fn input_gradient(
     assert_eq!(input.len(), output_gradient.len(), "input and gradient differ in length");
     let channels = mean.len();
     let count = (input.len() / channels) as f64;
-    input_gradient
-        .par_chunks_mut(plane)
-        .zip(input.par_chunks(plane).zip(output_gradient.par_chunks(plane)))
-        .enumerate()
-        .for_each(|(i, (into, (x, g)))| {
+    input_gradient.par_chunks_mut(plane).zip(input.par_chunks(plane).zip(output_gradient.par_chunks(plane))).enumerate().for_each(
+        |(i, (into, (x, g)))| {
             let c = i % channels;
             let scale = weight[c] * inverse_deviation[c];
             let mean_g = (f64::from(sums.bias[c]) / count) as f32;
@@ -136,7 +125,8 @@ pub fn input_gradient(
             for ((into, &x), &g) in into.iter_mut().zip(x).zip(g) {
                 *into = scale * ((g - mean_g) - (x - mean) * slope);
             }
-        });
+        },
+    );
 }
 
 #[cfg(test)]

@@ -120,33 +120,21 @@ pub fn forward(geometry: &Geometry, input: &[f32], weight: &[f32], bias: Option<
 
 /// Gradient of the input from that of the output. With a `bias` (one value per input channel) it is the forward of the
 /// transposed convolution that takes `output_gradient` as its input.
-pub fn input_gradient(
-    geometry: &Geometry,
-    output_gradient: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    input_gradient: &mut [f32],
-) {
+pub fn input_gradient(geometry: &Geometry, output_gradient: &[f32], weight: &[f32], bias: Option<&[f32]>, input_gradient: &mut [f32]) {
     let (patch, plane) = (geometry.patch_len(), geometry.output_plane());
     let (in_len, out_len) = (geometry.input_len(), geometry.output_len());
     let images = images_per_chunk(output_gradient.len() / out_len);
-    assert_eq!(
-        output_gradient.len() / out_len * in_len,
-        input_gradient.len(),
-        "input and output hold different numbers of images"
-    );
-    input_gradient.par_chunks_mut(images * in_len).zip(output_gradient.par_chunks(images * out_len)).for_each(
-        |(inputs, outputs)| {
-            with_columns(geometry.columns_len(), |columns| {
-                for (input, output) in inputs.chunks_exact_mut(in_len).zip(outputs.chunks_exact(out_len)) {
-                    let weight = Matrix::new(weight, geometry.out_channels, patch).t();
-                    matmul(columns, weight, Matrix::new(output, geometry.out_channels, plane), false);
-                    fill_with_bias(bias, geometry.height * geometry.width, input);
-                    col2im(geometry, columns, input);
-                }
-            });
-        },
-    );
+    assert_eq!(output_gradient.len() / out_len * in_len, input_gradient.len(), "input and output hold different numbers of images");
+    input_gradient.par_chunks_mut(images * in_len).zip(output_gradient.par_chunks(images * out_len)).for_each(|(inputs, outputs)| {
+        with_columns(geometry.columns_len(), |columns| {
+            for (input, output) in inputs.chunks_exact_mut(in_len).zip(outputs.chunks_exact(out_len)) {
+                let weight = Matrix::new(weight, geometry.out_channels, patch).t();
+                matmul(columns, weight, Matrix::new(output, geometry.out_channels, plane), false);
+                fill_with_bias(bias, geometry.height * geometry.width, input);
+                col2im(geometry, columns, input);
+            }
+        });
+    });
 }
 
 /// Gradient of the weight, summed over the images: one partial sum a chunk, added in chunk order.

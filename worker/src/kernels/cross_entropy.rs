@@ -45,9 +45,7 @@ fn maxima(logits: &[f32], maximum: &mut [f32]) {
 /// Loss of one image's pixels from their maxima and sums of exponentials, added up in f64.
 fn image_loss(logits: &[f32], classes: &[u32], maximum: &[f32], sum: &[f32]) -> f64 {
     let pixels = classes.len();
-    let terms = classes.iter().enumerate().map(|(p, &class)| {
-        f64::from(sum[p].ln() + (maximum[p] - logits[class as usize * pixels + p]))
-    });
+    let terms = classes.iter().enumerate().map(|(p, &class)| f64::from(sum[p].ln() + (maximum[p] - logits[class as usize * pixels + p])));
     terms.sum()
 }
 
@@ -90,13 +88,7 @@ pub fn score(logits: &[f32], classes: &[u32], colours: usize, pixels: usize) -> 
 /// # Panics
 /// Where lengths do not fit or a class is not below `colours`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-pub fn loss_and_gradient(
-    logits: &[f32],
-    classes: &[u32],
-    colours: usize,
-    pixels: usize,
-    gradient: &mut [f32],
-) -> f32 {
+pub fn loss_and_gradient(logits: &[f32], classes: &[u32], colours: usize, pixels: usize, gradient: &mut [f32]) -> f32 {
     assert_eq!(logits.len(), classes.len() * colours, "logits and classes do not fit");
     assert_eq!(logits.len(), gradient.len(), "logits and gradient differ in length");
     let count = classes.len() as f64;

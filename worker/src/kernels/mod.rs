@@ -33,14 +33,13 @@ pub(crate) fn images_per_chunk(images: usize) -> usize {
 /// `output[i] = f(a[i], b[i])` in parallel.
 pub(crate) fn map2(a: &[f32], b: &[f32], output: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
     assert!(a.len() == output.len() && b.len() == output.len(), "elementwise operands differ in length");
-    output
-        .par_chunks_mut(ELEMENTS_PER_CHUNK)
-        .zip(a.par_chunks(ELEMENTS_PER_CHUNK).zip(b.par_chunks(ELEMENTS_PER_CHUNK)))
-        .for_each(|(output, (a, b))| {
+    output.par_chunks_mut(ELEMENTS_PER_CHUNK).zip(a.par_chunks(ELEMENTS_PER_CHUNK).zip(b.par_chunks(ELEMENTS_PER_CHUNK))).for_each(
+        |(output, (a, b))| {
             for (o, (&a, &b)) in output.iter_mut().zip(a.iter().zip(b)) {
                 *o = f(a, b);
             }
-        });
+        },
+    );
 }
 
 /// Sum in f64 over eight lanes in a fixed order, so that it vectorizes without changing its association.

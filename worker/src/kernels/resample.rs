@@ -75,10 +75,8 @@ pub fn max_pool2d_gradient(size: Size, input: &[f32], output_gradient: &[f32], i
     let plane = size.large();
     let planes = images_per_chunk(input.len() / plane);
     let (large, small) = (planes * plane, planes * plane / 4);
-    input_gradient
-        .par_chunks_mut(large)
-        .zip(input.par_chunks(large).zip(output_gradient.par_chunks(small)))
-        .for_each(|(into, (input, gradient))| {
+    input_gradient.par_chunks_mut(large).zip(input.par_chunks(large).zip(output_gradient.par_chunks(small))).for_each(
+        |(into, (input, gradient))| {
             let width = size.width;
             let rows = into.chunks_exact_mut(2 * width).zip(input.chunks_exact(2 * width));
             for ((into, input), gradient) in rows.zip(gradient.chunks_exact(width / 2)) {
@@ -88,7 +86,8 @@ pub fn max_pool2d_gradient(size: Size, input: &[f32], output_gradient: &[f32], i
                     into[at[argmax(at.map(|i| input[i]))]] = g;
                 }
             }
-        });
+        },
+    );
 }
 
 /// Repeats each pixel in a 2×2 window; `size` is the output's.

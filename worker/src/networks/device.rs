@@ -24,17 +24,12 @@ impl DeviceChoice {
     pub fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(if utils::cuda_is_available() {
-                Device::new_cuda(0).unwrap_or(Device::Cpu)
-            } else {
-                Device::Cpu
-            }),
-            Self::Cuda if !utils::cuda_is_available() => Err(NetworkError::Device(
-                "this build has no CUDA support; use --device cpu, or auto".into(),
-            )),
-            Self::Cuda => Device::new_cuda(0).map_err(|error| {
-                NetworkError::Device(format!("no CUDA GPU could be opened ({error}); use --device cpu, or auto"))
-            }),
+            Self::Auto => Ok(if utils::cuda_is_available() { Device::new_cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu }),
+            Self::Cuda if !utils::cuda_is_available() => {
+                Err(NetworkError::Device("this build has no CUDA support; use --device cpu, or auto".into()))
+            }
+            Self::Cuda => Device::new_cuda(0)
+                .map_err(|error| NetworkError::Device(format!("no CUDA GPU could be opened ({error}); use --device cpu, or auto"))),
         }
     }
 }

@@ -19,12 +19,7 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// [`NetworkError::Input`] where shapes or classes do not fit, or there is nothing to evaluate.
-pub fn evaluate(
-    network: &dyn ColourizationNetwork,
-    grey: &Tensor,
-    classes: &Tensor,
-    batch_size: usize,
-) -> Result<Evaluation> {
+pub fn evaluate(network: &dyn ColourizationNetwork, grey: &Tensor, classes: &Tensor, batch_size: usize) -> Result<Evaluation> {
     let images = grey.dims().first().copied().unwrap_or(0);
     if images == 0 || batch_size == 0 || classes.dims().first() != Some(&images) {
         return Err(NetworkError::Input(format!(
@@ -48,8 +43,7 @@ pub fn evaluate(
 /// # Errors
 /// [`NetworkError::Input`] where shapes or classes do not fit.
 pub fn score_logits(logits: &Tensor, classes: &Tensor) -> Result<Score> {
-    let indices =
-        class_indices(logits.dims(), classes).map_err(|error| NetworkError::Input(error.to_string()))?;
+    let indices = class_indices(logits.dims(), classes).map_err(|error| NetworkError::Input(error.to_string()))?;
     let (_, colours, height, width) = logits.dims4()?;
     let values = logits.flatten_all()?.to_vec1::<f32>()?;
     Ok(score(&values, &indices, colours, height * width))

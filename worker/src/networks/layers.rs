@@ -249,27 +249,14 @@ impl Block {
     }
 
     /// With a `ConvTranspose2d`.
-    pub fn conv_transpose2d(
-        builder: &mut Builder,
-        name: &str,
-        in_channels: usize,
-        out_channels: usize,
-        convolution: Convolution,
-    ) -> Self {
+    pub fn conv_transpose2d(builder: &mut Builder, name: &str, in_channels: usize, out_channels: usize, convolution: Convolution) -> Self {
         let first = format!("{name}.0");
-        let layer =
-            ConvTranspose2d::new(builder, &first, in_channels, out_channels, convolution, Followed::ByBatchNorm);
+        let layer = ConvTranspose2d::new(builder, &first, in_channels, out_channels, convolution, Followed::ByBatchNorm);
         Self::new(builder, name, out_channels, AnyConvolution::ConvTranspose2d(layer), Resample::None)
     }
 
     /// Batch norm's index in the sequence is 1, or 2 after a resampling.
-    fn new(
-        builder: &mut Builder,
-        name: &str,
-        channels: usize,
-        convolution: AnyConvolution,
-        resample: Resample,
-    ) -> Self {
+    fn new(builder: &mut Builder, name: &str, channels: usize, convolution: AnyConvolution, resample: Resample) -> Self {
         let index = if resample == Resample::None { 1 } else { 2 };
         let batch_norm = BatchNorm2d::new(builder, &format!("{name}.{index}"), channels);
         Self { convolution, resample, batch_norm }

@@ -120,10 +120,7 @@ pub trait ColourizationNetwork: Send {
     fn load_parameters(&mut self, values: &[f32]) -> Result<()> {
         let expected = self.layout().parameters.len();
         if values.len() != expected {
-            return Err(NetworkError::State(format!(
-                "{} parameter values for a network of {expected}",
-                values.len()
-            )));
+            return Err(NetworkError::State(format!("{} parameter values for a network of {expected}", values.len())));
         }
         let device = self.parameters().device().clone();
         let values = Tensor::from_slice(values, expected, &device)?;

@@ -8,13 +8,10 @@ use super::initial::Builder;
 use super::layers::{Mode, Pass};
 use super::pool_upsample::PoolUpsampleNet;
 use super::unet::UNet;
-use super::{
-    Buffers, ColourizationNetwork, MAX_KERNEL, NetworkConfig, NetworkError, NetworkKind, NetworkLayout, Result,
-    SIZE_MULTIPLE,
-};
+use super::{Buffers, ColourizationNetwork, MAX_KERNEL, NetworkConfig, NetworkError, NetworkKind, NetworkLayout, Result, SIZE_MULTIPLE};
 
 /// Layers and the way through them.
-pub trait Module: Send {
+pub(super) trait Module: Send {
     /// Grey images `[N, in_channels, H, W]` → logits `[N, num_colours, H, W]`.
     ///
     /// # Errors
@@ -80,9 +77,7 @@ impl ReadableNetwork {
         let (images, _, height, width) = self.check_grey(grey)?;
         // layer2 leaves a sixteenth of the pixels, and batch norm needs two values per channel.
         if images * height * width / (SIZE_MULTIPLE * SIZE_MULTIPLE) < 2 {
-            return Err(NetworkError::Input(
-                "one image of 4×4 pixels is too little for batch norm in training".into(),
-            ));
+            return Err(NetworkError::Input("one image of 4×4 pixels is too little for batch norm in training".into()));
         }
         let mode = Mode::Training { running: &mut self.buffers.running };
         let mut pass = Pass { parameters: &self.parameters, mode };
@@ -140,10 +135,7 @@ impl ColourizationNetwork for ReadableNetwork {
     fn load_buffers(&mut self, buffers: &Buffers) -> Result<()> {
         let expected = self.layout.buffers.len();
         if buffers.running.len() != expected {
-            return Err(NetworkError::State(format!(
-                "{} running statistics for a network of {expected}",
-                buffers.running.len()
-            )));
+            return Err(NetworkError::State(format!("{} running statistics for a network of {expected}", buffers.running.len())));
         }
         self.buffers = buffers.clone();
         Ok(())

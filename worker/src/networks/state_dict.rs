@@ -59,8 +59,8 @@ pub fn load_safetensors(network: &mut dyn ColourizationNetwork, bytes: &[u8]) ->
     let [count] = counts.into_iter().collect::<Vec<_>>()[..] else {
         return Err(NetworkError::State("the batch norms have tracked different numbers of batches".into()));
     };
-    let num_batches_tracked = u64::try_from(count)
-        .map_err(|_| NetworkError::State(format!("{count} batches tracked are less than none")))?;
+    let num_batches_tracked =
+        u64::try_from(count).map_err(|_| NetworkError::State(format!("{count} batches tracked are less than none")))?;
     network.load_parameters(&parameters)?;
     network.load_buffers(&Buffers { running, num_batches_tracked })
 }

@@ -27,15 +27,7 @@ impl<F: Float> Adam<F> {
     #[must_use]
     pub fn new(len: usize, beta1: f64, beta2: f64, epsilon: f64, weight_decay: f64) -> Self {
         let zeros = vec![F::ZERO; len];
-        Self {
-            beta1,
-            beta2,
-            epsilon,
-            weight_decay,
-            first_moment: zeros.clone(),
-            second_moment: zeros,
-            steps: 0,
-        }
+        Self { beta1, beta2, epsilon, weight_decay, first_moment: zeros.clone(), second_moment: zeros, steps: 0 }
     }
 }
 
@@ -64,18 +56,12 @@ impl<F: Float> Optimizer<F> for Adam<F> {
     fn state(&self) -> OptimizerState<F> {
         OptimizerState {
             steps: self.steps,
-            slots: vec![
-                ("first_moment".to_owned(), self.first_moment.clone()),
-                ("second_moment".to_owned(), self.second_moment.clone()),
-            ],
+            slots: vec![("first_moment".to_owned(), self.first_moment.clone()), ("second_moment".to_owned(), self.second_moment.clone())],
         }
     }
 
     fn load_state(&mut self, state: &OptimizerState<F>) -> Result<(), StateError> {
-        restore(
-            state,
-            &mut [("first_moment", &mut self.first_moment), ("second_moment", &mut self.second_moment)],
-        )?;
+        restore(state, &mut [("first_moment", &mut self.first_moment), ("second_moment", &mut self.second_moment)])?;
         self.steps = state.steps;
         Ok(())
     }

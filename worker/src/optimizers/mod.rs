@@ -146,13 +146,9 @@ impl OptimizerConfig {
         match *self {
             Self::GradientDescent { weight_decay } => Box::new(GradientDescent::new(weight_decay)),
             Self::Momentum { beta, weight_decay } => Box::new(Momentum::new(len, beta, weight_decay)),
-            Self::RmsProp { beta, epsilon, weight_decay } => {
-                Box::new(RmsProp::new(len, beta, epsilon, weight_decay))
-            }
+            Self::RmsProp { beta, epsilon, weight_decay } => Box::new(RmsProp::new(len, beta, epsilon, weight_decay)),
             Self::Adam { beta1, beta2, epsilon } => Box::new(Adam::new(len, beta1, beta2, epsilon, 0.0)),
-            Self::AdamW { beta1, beta2, epsilon, weight_decay } => {
-                Box::new(Adam::new(len, beta1, beta2, epsilon, weight_decay))
-            }
+            Self::AdamW { beta1, beta2, epsilon, weight_decay } => Box::new(Adam::new(len, beta1, beta2, epsilon, weight_decay)),
         }
     }
 }

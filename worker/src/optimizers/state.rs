@@ -35,10 +35,7 @@ pub enum StateError {
 }
 
 /// Checks a saved state against the slots of an optimizer, then copies it into them.
-pub(super) fn restore<F: Float>(
-    state: &OptimizerState<F>,
-    slots: &mut [(&'static str, &mut Vec<F>)],
-) -> Result<(), StateError> {
+pub(super) fn restore<F: Float>(state: &OptimizerState<F>, slots: &mut [(&'static str, &mut Vec<F>)]) -> Result<(), StateError> {
     let fits = state.slots.len() == slots.len() && state.slots.iter().zip(slots.iter()).all(|(a, b)| a.0 == b.0);
     if !fits {
         return Err(StateError::Slots {
@@ -48,11 +45,7 @@ pub(super) fn restore<F: Float>(
     }
     for ((name, saved), (_, own)) in state.slots.iter().zip(slots.iter()) {
         if saved.len() != own.len() {
-            return Err(StateError::Length {
-                name: name.clone(),
-                found: saved.len(),
-                expected: own.len(),
-            });
+            return Err(StateError::Length { name: name.clone(), found: saved.len(), expected: own.len() });
         }
     }
     for ((_, saved), (_, own)) in state.slots.iter().zip(slots.iter_mut()) {

@@ -30,10 +30,8 @@ pub fn batch_norm_train(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64
     if statistics.count < 2 {
         bail!("batch_norm: more than one value per channel is needed in training, input {:?}", x.dims());
     }
-    let operation = BatchNorm2d {
-        mean: statistics.mean.clone(),
-        inverse_deviation: kernel::inverse_deviation(&statistics.variance, epsilon),
-    };
+    let operation =
+        BatchNorm2d { mean: statistics.mean.clone(), inverse_deviation: kernel::inverse_deviation(&statistics.variance, epsilon) };
     let y = x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, operation)?;
     Ok((y, statistics))
 }
@@ -42,20 +40,12 @@ pub fn batch_norm_train(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64
 ///
 /// # Errors
 /// Where shapes do not fit or an operand is not f32 on the CPU.
-pub fn batch_norm_eval(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    mean: &[f32],
-    variance: &[f32],
-    epsilon: f64,
-) -> Result<Tensor> {
+pub fn batch_norm_eval(x: &Tensor, weight: &Tensor, bias: &Tensor, mean: &[f32], variance: &[f32], epsilon: f64) -> Result<Tensor> {
     let (channels, _) = channels_and_plane(x, weight, bias)?;
     if mean.len() != channels || variance.len() != channels {
         bail!("batch_norm: {} means and {} variances for {channels} channels", mean.len(), variance.len());
     }
-    let operation =
-        BatchNorm2d { mean: mean.to_vec(), inverse_deviation: kernel::inverse_deviation(variance, epsilon) };
+    let operation = BatchNorm2d { mean: mean.to_vec(), inverse_deviation: kernel::inverse_deviation(variance, epsilon) };
     x.contiguous()?.apply_op3_no_bwd(&weight.contiguous()?, &bias.contiguous()?, &operation)
 }
 

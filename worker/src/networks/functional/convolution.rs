@@ -38,8 +38,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, convolution: Convoluti
     if height.min(width) + padding + padding_after < kernel {
         bail!("conv2d: a kernel of {kernel} on {height}×{width} pixels");
     }
-    let geometry =
-        Geometry { in_channels, out_channels, kernel, stride, padding, padding_after, height, width };
+    let geometry = Geometry { in_channels, out_channels, kernel, stride, padding, padding_after, height, width };
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Conv2d(geometry))
 }
 
@@ -106,13 +105,7 @@ impl CustomOp3 for Conv2d {
         let images = x_layout.dims()[0];
         let (height, width) = geometry.output_size();
         let mut output = vec![0.0; images * geometry.output_len()];
-        kernel::forward(
-            geometry,
-            operand(x, x_layout)?,
-            operand(weight, weight_layout)?,
-            Some(operand(bias, bias_layout)?),
-            &mut output,
-        );
+        kernel::forward(geometry, operand(x, x_layout)?, operand(weight, weight_layout)?, Some(operand(bias, bias_layout)?), &mut output);
         Ok(result(output, &[images, geometry.out_channels, height, width]))
     }
 

@@ -43,12 +43,7 @@ impl CustomOp1 for MaxPool2d {
         let gradient = gradient.contiguous()?;
         let (input, output_gradient) = (Values::of(x), Values::of(&gradient));
         let mut input_gradient = vec![0.0; x.elem_count()];
-        resample::max_pool2d_gradient(
-            self.0,
-            input.as_slice()?,
-            output_gradient.as_slice()?,
-            &mut input_gradient,
-        );
+        resample::max_pool2d_gradient(self.0, input.as_slice()?, output_gradient.as_slice()?, &mut input_gradient);
         Tensor::from_vec(input_gradient, x.shape(), x.device()).map(Some)
     }
 }

@@ -59,11 +59,7 @@ fn convolutions_flow() {
     let even = Convolution { kernel: 4, stride: 1, padding: 1, padding_after: 2, output_padding: 0 };
     for convolution in [odd, even] {
         let k = convolution.kernel;
-        check(
-            |x| conv2d(&x[0], &x[1], &x[2], convolution).unwrap(),
-            &[var(1, &[2, 3, 6, 4]), var(2, &[5, 3, k, k]), var(3, &[5])],
-            1e-2,
-        );
+        check(|x| conv2d(&x[0], &x[1], &x[2], convolution).unwrap(), &[var(1, &[2, 3, 6, 4]), var(2, &[5, 3, k, k]), var(3, &[5])], 1e-2);
         check(
             |x| conv_transpose2d(&x[0], &x[1], &x[2], convolution).unwrap(),
             &[var(1, &[2, 3, 3, 4]), var(2, &[3, 5, k, k]), var(3, &[5])],
@@ -77,20 +73,12 @@ fn strided_operands_are_taken() {
     let x = var(1, &[3, 2, 4, 4]);
     let (weight, bias) = (var(2, &[1, 3, 3, 3]), var(3, &[1]));
     let convolution = Convolution { kernel: 3, stride: 1, padding: 1, padding_after: 1, output_padding: 0 };
-    check(
-        |x| conv2d(&relu(&x[0].transpose(0, 1).unwrap()).unwrap(), &x[1], &x[2], convolution).unwrap(),
-        &[x, weight, bias],
-        1e-3,
-    );
+    check(|x| conv2d(&relu(&x[0].transpose(0, 1).unwrap()).unwrap(), &x[1], &x[2], convolution).unwrap(), &[x, weight, bias], 1e-3);
 }
 
 #[test]
 fn batch_norm_flows() {
-    check(
-        |x| batch_norm_train(&x[0], &x[1], &x[2], 1e-5).unwrap().0,
-        &[var(1, &[3, 2, 2, 4]), var(2, &[2]), var(3, &[2])],
-        1e-2,
-    );
+    check(|x| batch_norm_train(&x[0], &x[1], &x[2], 1e-5).unwrap().0, &[var(1, &[3, 2, 2, 4]), var(2, &[2]), var(3, &[2])], 1e-2);
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //!
 //! Exit codes: 0 done, 1 failed (also: a watched run did not succeed), 2 wrong usage.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod commands;
 mod connection;
 mod logging;

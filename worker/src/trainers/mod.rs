@@ -1,1 +1,84 @@
 //! The trainers: from a spec to a trained model, without knowing where metrics and files go.
+//!
+//! [`train`] runs one attempt of one run on the calling thread. All that it has to say goes through a [`Session`], and before each
+//! step it asks the session whether to stop. Every random draw is a function of (seed, purpose, index), and a
+//! [`checkpoint`] holds every number that later steps depend on: an attempt that begins with one ends at the same bits as a run
+//! that was never interrupted.
+
+pub mod checkpoint;
+pub mod colourization;
+mod error;
+#[cfg(test)]
+pub(crate) mod memory;
+mod optimizer;
+mod pace;
+pub mod regression;
+pub mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use candle_core::Device;
+use trainyard_wire::{Spec, StopReason};
+
+use crate::data::{LocalDataset, PreparedCache};
+pub use error::TrainError;
+pub use session::{Artifact, Session, Stop};
+
+/// What one attempt begins with.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    pub spec: Spec,
+    /// The uploaded dataset that the spec names, on this machine.
+    pub dataset: Option<LocalDataset>,
+    /// The `checkpoint.safetensors` of an earlier attempt.
+    pub checkpoint: Option<Bytes>,
+}
+
+/// What a worker's runs share.
+#[derive(Clone, Debug)]
+pub struct Workshop {
+    /// What networks are trained on.
+    pub device: Device,
+    /// Image sets that are ready for training.
+    pub prepared: Arc<PreparedCache>,
+    /// Time between two checkpoints of a regression.
+    pub regression_checkpoint: Duration,
+    /// Most time between two checkpoints of a colourization, which also has one at the end of each epoch.
+    pub colourization_checkpoint: Duration,
+}
+
+impl Workshop {
+    /// With the usual times: 5 s for a regression, 10 s for a colourization.
+    pub fn new(device: Device) -> Self {
+        Self {
+            device,
+            prepared: Arc::new(PreparedCache::default()),
+            regression_checkpoint: Duration::from_secs(5),
+            colourization_checkpoint: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// The run is done.
+    Succeeded { stop_reason: StopReason, result: serde_json::Value },
+    /// The loss went to NaN, to infinity or over 10⁸ times the first; the sentence says which and when.
+    Diverged { error: String },
+    /// It was asked to stop.
+    Stopped(Stop),
+}
+
+/// Trains until the run is done or the session says stop.
+///
+/// # Errors
+/// [`TrainError`] where the run cannot be trained: it has failed.
+pub fn train(assignment: &Assignment, workshop: &Workshop, session: &dyn Session) -> Result<Ended, TrainError> {
+    match &assignment.spec {
+        Spec::Regression(spec) => regression::train(spec, assignment, workshop, session),
+        Spec::Colourization(spec) => colourization::train(spec, assignment, workshop, session),
+    }
+}

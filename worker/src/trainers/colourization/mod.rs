@@ -1,0 +1,229 @@
+//! Colourization: a network learns to name the palette colour of each pixel of a grey picture.
+//!
+//! One attempt is an [`Attempt`]: it goes through the epochs, a training batch at a time, and evaluates after each. All that later steps
+//! depend on is in its [`Position`], which a checkpoint holds; a run can stop and go on before any batch.
+
+mod batches;
+mod early_stopping;
+mod model;
+mod position;
+mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+use candle_nn::Optimizer as _;
+use serde_json::json;
+use trainyard_theory::regression::diverged;
+use trainyard_wire::StopReason;
+use trainyard_wire::run::LogLevel;
+use trainyard_wire::spec::ColourizationSpec;
+
+use super::optimizer::{learning_rate, optimizer_config};
+use super::pace::{Pace, Timer};
+use super::session::{Artifact, Session, Stop};
+use super::{Assignment, Ended, TrainError, Workshop};
+use crate::data::Prepared;
+use crate::networks::{self, ColourizationNetwork, state_dict};
+use crate::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
+use batches::Batches;
+use position::{Position, Validation};
+
+/// Per-step metrics are reported on every tenth step, and on a slow machine this often.
+const METRICS_EVERY: Duration = Duration::from_millis(250);
+const METRICS_STEPS: u64 = 10;
+
+/// Trains one attempt. See [`super::train`].
+pub(super) fn train(
+    spec: &ColourizationSpec,
+    assignment: &Assignment,
+    workshop: &Workshop,
+    session: &dyn Session,
+) -> Result<Ended, TrainError> {
+    let prepared = workshop.prepared.get(spec, assignment.dataset.as_ref())?;
+    let mut attempt = Attempt::new(spec, prepared, workshop, session)?;
+    if let Some(checkpoint) = &assignment.checkpoint {
+        attempt.position.restore(checkpoint, attempt.network.as_mut(), &mut attempt.optimizer)?;
+        let Position { step, epoch, .. } = attempt.position;
+        session.log(LogLevel::Info, format!("goes on from step {step}, in epoch {}", epoch + 1));
+    }
+    attempt.run()
+}
+
+/// What an epoch or a part of it came to, if the run does not simply go on.
+type Interrupted = Option<Ended>;
+
+struct Attempt<'a> {
+    spec: &'a ColourizationSpec,
+    prepared: Arc<Prepared>,
+    device: &'a Device,
+    session: &'a dyn Session,
+    network: Box<dyn ColourizationNetwork>,
+    optimizer: VarOptimizer,
+    batches: Batches,
+    position: Position,
+    total_steps: u64,
+    /// The validation images, grey and classes, on the device.
+    val: (Tensor, Tensor),
+    metrics_timer: Timer,
+    checkpoint_timer: Timer,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(
+        spec: &'a ColourizationSpec,
+        prepared: Arc<Prepared>,
+        workshop: &'a Workshop,
+        session: &'a dyn Session,
+    ) -> Result<Self, TrainError> {
+        let device = &workshop.device;
+        let network = networks::build(&model::config(spec)?, device)?;
+        let config = VarOptimizerConfig { optimizer: optimizer_config(&spec.optimizer), learning_rate: spec.optimizer.learning_rate };
+        let optimizer = VarOptimizer::new(vec![network.parameters().clone()], config)?;
+        let batches = Batches::new(spec, prepared.train_count());
+        let total_steps = spec.epochs.saturating_mul(batches.per_epoch());
+        let val = batches::tensors(&prepared, &prepared.val, 0..prepared.val_count(), device)?;
+        let checkpoint_timer = Timer::new(workshop.colourization_checkpoint);
+        let metrics_timer = Timer::new(METRICS_EVERY);
+        let position = Position::default();
+        Ok(Self { spec, prepared, device, session, network, optimizer, batches, position, total_steps, val, metrics_timer, checkpoint_timer })
+    }
+
+    fn run(mut self) -> Result<Ended, TrainError> {
+        let pace = Pace::new(self.position.step, self.total_steps);
+        loop {
+            let done = if self.position.epoch >= self.spec.epochs { Some(StopReason::Completed) } else { self.patience_ran_out() };
+            self.report_progress(&pace);
+            if let Some(stop_reason) = done {
+                return self.finish(stop_reason);
+            }
+            let begun = Instant::now();
+            let seconds_before = self.position.epoch_seconds;
+            let since = || seconds_before + begun.elapsed().as_secs_f64();
+            while self.position.batch < self.batches.per_epoch() {
+                if let Some(stop) = self.session.stop() {
+                    self.position.epoch_seconds = since();
+                    return self.stop(stop, &pace);
+                }
+                if self.checkpoint_timer.is_due() {
+                    self.position.epoch_seconds = since();
+                    self.save_checkpoint()?;
+                }
+                if let Some(ended) = self.train_batch(&pace)? {
+                    return Ok(ended);
+                }
+            }
+            if let Some(ended) = self.end_epoch(since)? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn patience_ran_out(&self) -> Option<StopReason> {
+        let early_stopping = self.spec.early_stopping.as_ref()?;
+        (self.position.patience.waited() >= early_stopping.patience).then_some(StopReason::EarlyStopped)
+    }
+
+    /// One optimizer step.
+    fn train_batch(&mut self, pace: &Pace) -> Result<Interrupted, TrainError> {
+        let begun = Instant::now();
+        let images = self.batches.of(self.position.epoch, self.position.batch);
+        let count = images.len();
+        let (grey, classes) = batches::tensors(&self.prepared, &self.prepared.train, images, self.device)?;
+        let loss = self.network.loss(&grey, &classes)?;
+        let batch_loss = f64::from(loss.to_scalar::<f32>()?);
+        let first_loss = *self.position.first_loss.get_or_insert(batch_loss);
+        if diverged(batch_loss, first_loss) {
+            self.session.metric("train_batch_loss", self.position.step + 1, batch_loss);
+            self.report_progress(pace);
+            let error = format!("the batch's loss at step {} is {batch_loss}; the first was {first_loss}", self.position.step + 1);
+            return Ok(Some(Ended::Diverged { error }));
+        }
+        let gradients = loss.backward()?;
+        self.optimizer.set_learning_rate(learning_rate(&self.spec.optimizer, self.position.step, self.total_steps));
+        self.optimizer.step(&gradients)?;
+        self.position.batch_done(batch_loss, count);
+
+        let step = self.position.step;
+        let due = self.metrics_timer.is_due();
+        if due || step == 1 || step.is_multiple_of(METRICS_STEPS) {
+            let seconds = begun.elapsed().as_secs_f64();
+            self.session.metric("train_batch_loss", step, batch_loss);
+            self.session.metric("step_ms", step, 1e3 * seconds);
+            self.session.metric("images_per_second", step, count as f64 / seconds);
+        }
+        if due {
+            self.report_progress(pace);
+        }
+        Ok(None)
+    }
+
+    /// Evaluates, reports and keeps what the epoch came to. `seconds` are those since the epoch began.
+    fn end_epoch(&mut self, seconds: impl Fn() -> f64) -> Result<Interrupted, TrainError> {
+        let batch_size = usize::try_from(self.spec.batch_size).unwrap_or(usize::MAX);
+        let evaluation = networks::evaluate(self.network.as_ref(), &self.val.0, &self.val.1, batch_size)?;
+        let validation = Validation { loss: evaluation.loss, accuracy: evaluation.accuracy };
+        let train_loss = self.position.train_loss();
+        let improved = self.position.epoch_done(validation, self.spec.early_stopping.as_ref());
+        let epoch = self.position.epoch;
+        self.session.metric("train_loss", epoch, train_loss);
+        self.session.metric("val_loss", epoch, validation.loss);
+        self.session.metric("val_accuracy", epoch, validation.accuracy);
+        self.session.metric("epoch_seconds", epoch, seconds());
+        if !validation.loss.is_finite() {
+            let error = format!("the validation loss after epoch {epoch} is {}", validation.loss);
+            return Ok(Some(Ended::Diverged { error }));
+        }
+        if improved {
+            self.save("model-best.safetensors".to_owned(), state_dict::to_safetensors(self.network.as_ref())?, false);
+        }
+        let last = epoch >= self.spec.epochs || self.patience_ran_out().is_some();
+        if self.spec.sample_every > 0 && (last || epoch.is_multiple_of(self.spec.sample_every)) {
+            let picture = samples::picture(self.network.as_ref(), &self.prepared, &self.val, self.spec.sample_images)?;
+            self.save(format!("samples/epoch-{epoch:03}.png"), picture, true);
+        }
+        self.save_checkpoint()?;
+        Ok(None)
+    }
+
+    fn stop(&mut self, stop: Stop, pace: &Pace) -> Result<Ended, TrainError> {
+        if stop.keeps_position() {
+            self.save_checkpoint()?;
+        }
+        self.report_progress(pace);
+        Ok(Ended::Stopped(stop))
+    }
+
+    fn finish(&self, stop_reason: StopReason) -> Result<Ended, TrainError> {
+        let description = model::description(self.spec, &self.prepared, &self.position);
+        self.save("model.safetensors".to_owned(), state_dict::to_safetensors(self.network.as_ref())?, false);
+        self.save("model.json".to_owned(), format!("{description:#}\n").into_bytes(), false);
+        let (last, best) = (self.position.last, self.position.best);
+        let result = json!({
+            "val_loss": last.map(|last| last.loss),
+            "val_accuracy": last.map(|last| last.accuracy),
+            "best_val_loss": best.map(|best| best.validation.loss),
+            "best_val_accuracy": best.map(|best| best.validation.accuracy),
+            "best_epoch": best.map(|best| best.epoch),
+            "epochs": self.position.epoch,
+        });
+        Ok(Ended::Succeeded { stop_reason, result })
+    }
+
+    fn save_checkpoint(&self) -> Result<(), TrainError> {
+        let checkpoint = self.position.checkpoint(self.network.as_ref(), &self.optimizer)?;
+        self.session.save_checkpoint(self.position.step, checkpoint);
+        Ok(())
+    }
+
+    fn save(&self, name: String, bytes: Vec<u8>, dispensable: bool) {
+        self.session.save_artifact(Artifact { name, bytes: bytes.into(), dispensable });
+    }
+
+    fn report_progress(&self, pace: &Pace) {
+        self.session.progress(pace.progress(self.position.step, Some(self.position.epoch)));
+    }
+}

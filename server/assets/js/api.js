@@ -65,15 +65,31 @@ export async function get(path, signal) {
   return (await send(path, { signal })).json();
 }
 
-/** All items of a list, following `rel="next"`, at most `pages` pages. */
-export async function getAll(path, signal, pages = 20) {
-  const items = [];
-  for (let next = path; next !== null && pages > 0; pages -= 1) {
+/** The bodies of a list's pages, following `rel="next"`. */
+export async function* pages(path, signal) {
+  for (let next = path; next !== null; ) {
     const response = await send(next, { signal });
-    items.push(...(await response.json()).items);
     next = nextPage(response);
+    yield { body: await response.json(), next };
   }
-  return items;
+}
+
+/** A list that only grows at its end: full pages are asked for once, the last one again and again. */
+export class Tail {
+  constructor(path) {
+    this.path = path;
+    this.items = [];
+  }
+
+  /** All items so far. */
+  async get(signal) {
+    for await (const { body, next } of pages(this.path, signal)) {
+      if (next === null) return [...this.items, ...body.items];
+      this.items.push(...body.items);
+      this.path = next;
+    }
+    return this.items;
+  }
 }
 
 /** One resource that is asked for again and again. */

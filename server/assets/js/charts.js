@@ -2,8 +2,10 @@
 //
 // Each kind of run has charts that are always there (they hold their place from the start, so nothing jumps when the first points come); a
 // reader adds others from the list of metrics, which the address keeps (`?show=step_ms,gradient_norm`).
+//
+// The points come whole, and then only what is newer; a history that is too long for that comes in buckets, which keep its extremes.
 
-import { get } from "./api.js";
+import { get, pages } from "./api.js";
 import { Chart } from "./chart.js";
 import { el, reconcile } from "./dom.js";
 import { History } from "./history.js";
@@ -18,6 +20,10 @@ const STANDING = {
     { title: "validation accuracy", metrics: ["val_accuracy"] },
   ],
 };
+/** Most points that are fetched and drawn one by one. */
+const MOST_POINTS = 20_000;
+/** Buckets of each metric of a longer history. */
+const BUCKETS = 500;
 /** Most further charts that an address may ask for. */
 const MOST_CHOSEN = 24;
 const OTHER = [{ title: "loss", metrics: ["loss"] }];
@@ -25,11 +31,12 @@ const OTHER = [{ title: "loss", metrics: ["loss"] }];
 export class Charts {
   /** `shown` are the names of further metrics to draw; `choose(names)` is told when the reader changes them. */
   constructor(runId, shown, choose) {
-    this.runId = runId;
+    this.path = `/v1/runs/${runId}/metrics`;
     this.chosen = new Set(shown.slice(0, MOST_CHOSEN));
     this.choose = choose;
     this.history = new History();
     this.revision = null;
+    this.inBuckets = false;
     this.standing = [];
     this.further = new Map();
     this.pickerViews = new Map();
@@ -55,20 +62,41 @@ export class Charts {
   }
 
   /** Forgets everything: a retried run starts its curves again. */
-  async restart() {
+  restart() {
     this.history = new History();
     this.revision = null;
+    this.inBuckets = false;
   }
 
   /** Fetches what is newer than the last answer and draws it. */
   async refresh(signal) {
-    const fresh = this.revision === null;
-    const query = fresh ? "" : `?after_revision=${this.revision}`;
-    const answer = await get(`/v1/runs/${this.runId}/metrics${query}`, signal);
-    const changes = this.history.merge(answer.series);
-    this.revision = answer.revision;
+    const drawnAnew = this.revision === null;
+    let changes = this.inBuckets ? null : await this.fetchPoints(signal);
+    if (this.inBuckets) {
+      this.history = History.fromBuckets((await get(`${this.path}?buckets=${BUCKETS}`, signal)).series);
+      changes = null;
+    }
     this.showPicker();
-    await Promise.all(this.all().map((chart) => chart.update(this.history, fresh ? null : changes)));
+    await Promise.all(this.all().map((chart) => chart.update(this.history, drawnAnew ? null : changes)));
+  }
+
+  /** Merges the points that are newer than the last answer; gives up on points where they are too many. Returns what changed. */
+  async fetchPoints(signal) {
+    const after = this.revision === null ? "" : `&after_revision=${this.revision}`;
+    const changes = new Map();
+    let revision = null;
+    for await (const { body, next } of pages(`${this.path}?limit=${MOST_POINTS}${after}`, signal)) {
+      // Points that arrive between two pages are asked for again: a merge of the same points changes nothing.
+      revision ??= body.revision;
+      for (const [name, from] of this.history.merge(body.series)) {
+        const before = changes.get(name);
+        changes.set(name, before === undefined ? from : from === null ? null : before);
+      }
+      this.inBuckets = next !== null || this.history.size() > 2 * MOST_POINTS;
+      if (this.inBuckets) break;
+    }
+    this.revision = revision;
+    return changes;
   }
 
   /** The metrics that no standing chart draws, as check boxes. */

@@ -12,6 +12,31 @@ export class History {
     this.series = new Map();
   }
 
+  /** A history drawn from buckets: first, least, greatest and last value of each, so that no spike is lost. */
+  static fromBuckets(series) {
+    const history = new History();
+    for (const { name, buckets } of series) {
+      const known = { steps: [], values: [] };
+      for (const bucket of buckets) {
+        const middle = (bucket.first_step + bucket.last_step) / 2;
+        const all = [[bucket.first_step, bucket.first], [middle, bucket.min], [middle, bucket.max], [bucket.last_step, bucket.last]];
+        for (const [step, value] of bucket.count === 1 ? all.slice(0, 1) : all) {
+          known.steps.push(step);
+          known.values.push(number(value));
+        }
+      }
+      if (known.steps.length > 0) history.series.set(name, known);
+    }
+    return history;
+  }
+
+  /** Points of all metrics together. */
+  size() {
+    let points = 0;
+    for (const { steps } of this.series.values()) points += steps.length;
+    return points;
+  }
+
   names() {
     return [...this.series.keys()].sort();
   }

@@ -3,7 +3,7 @@
 // One poller asks for the run with its ETag. Everything else is asked for only when the run's revision moved, since every visible change of
 // a run moves it; metrics come from the last revision on. A retry starts the curves again.
 
-import { Conditional, get, getAll } from "./api.js";
+import { Conditional, get, Tail } from "./api.js";
 import { Charts } from "./charts.js";
 import { describeState, isFinished, progressShare, runTitle } from "./describe.js";
 import { el, setText } from "./dom.js";
@@ -20,6 +20,8 @@ export function mountRun(container, id, query) {
   const charts = new Charts(id, readShown(query), (names) => writeShown(id, names));
   const head = runHead(id, () => poller.now());
   const tables = { summary: summaryCard(), result: resultCard(), certificates: certificatesCard(), artifacts: artifactsCard(id) };
+  const happened = new Tail(`${path}/events?limit=1000`);
+  const logged = new Tail(`${path}/logs?limit=1000`);
   const events = eventsCard();
   const logs = logsCard();
   const spec = specCard();
@@ -35,9 +37,9 @@ export function mountRun(container, id, query) {
   let run = null;
   let detailed = null;
 
-  const showRun = async (next) => {
+  const showRun = (next) => {
     // A finished run that is queued again was retried: its curves are not those that the charts hold.
-    if (run !== null && isFinished(run.state) && !isFinished(next.state)) await charts.restart();
+    if (run !== null && isFinished(run.state) && !isFinished(next.state)) charts.restart();
     run = next;
     notice.hidden = true;
     content.hidden = false;
@@ -56,25 +58,25 @@ export function mountRun(container, id, query) {
 
   const showDetails = async (signal) => {
     const revision = run.revision;
-    const [artifacts, certificates, happened, lines] = await Promise.all([
+    const [artifacts, certificates, eventItems, logLines] = await Promise.all([
       get(`${path}/artifacts`, signal),
       get(`${path}/certificates`, signal),
-      getAll(`${path}/events`, signal),
-      getAll(`${path}/logs`, signal),
+      happened.get(signal),
+      logged.get(signal),
       charts.refresh(signal),
     ]);
     tables.artifacts.update(artifacts.artifacts);
     samples?.update(artifacts.artifacts);
     tables.certificates.update(certificates.certificates);
-    events.update(happened);
-    logs.update(lines);
+    events.update(eventItems);
+    logs.update(logLines);
     detailed = revision;
   };
 
   const poller = new Poller(async (signal) => {
     try {
       const answer = await resource.get(signal);
-      if (answer !== null) await showRun(answer.body);
+      if (answer !== null) showRun(answer.body);
       if (run !== null && detailed !== run.revision) await showDetails(signal);
     } catch (error) {
       if (run === null && error.status === 404) {

@@ -1,30 +1,39 @@
 // The events and the log of a run. Both only grow: lines that are there are left alone, so that a selection survives, and a list that
-// stands at its end follows what comes.
+// stands at its end follows what comes. A long list shows its newest lines.
 
-import { el, reconcile } from "./dom.js";
+import { el, reconcile, setText } from "./dom.js";
 import { formatSetting, formatTime } from "./format.js";
 
-function listCard(title, keyOf, line) {
+const MOST_LINES = 1_000;
+
+/** Lines are keyed by their place in the whole list. */
+function listCard(title, line) {
   const list = el("ol", { class: "lines", tabindex: "0", role: "log", "aria-label": title });
-  const empty = el("p", { class: "minor" }, `No ${title.toLowerCase()} yet.`);
+  const none = `No ${title.toLowerCase()} yet.`;
+  const empty = el("p", { class: "minor" }, none);
   const node = el("section", { class: "card", "aria-label": title }, el("header", { class: "card-head" }, el("h2", {}, title)), empty, list);
   const views = new Map();
+  let shown = 0;
   return {
     node,
     update(items) {
       const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 4;
-      const before = views.size;
-      empty.hidden = items.length > 0;
+      const before = shown;
+      shown = items.length;
+      setText(empty, items.length === 0 ? none : `The newest ${MOST_LINES} of ${items.length}.`);
+      empty.hidden = items.length > 0 && items.length <= MOST_LINES;
       list.hidden = items.length === 0;
-      reconcile(list, views, items, keyOf, (item) => ({ node: line(item), update() {} }));
-      if (atEnd && views.size !== before) list.scrollTop = list.scrollHeight;
+      const first = Math.max(0, items.length - MOST_LINES);
+      const places = items.slice(first).map((_, index) => first + index);
+      reconcile(list, views, places, (place) => place, (place) => ({ node: line(items[place]), update() {} }));
+      if (atEnd && items.length !== before) list.scrollTop = list.scrollHeight;
     },
   };
 }
 
 /** What happened to the run: queued, claimed, checkpointed, lost, ended. */
 export function eventsCard() {
-  return listCard("Events", (event) => event.revision, (event) =>
+  return listCard("Events", (event) =>
     el(
       "li",
       {},
@@ -37,7 +46,7 @@ export function eventsCard() {
 
 /** What workers logged for the run. */
 export function logsCard() {
-  const card = listCard("Log", (entry) => entry.key, ({ line }) =>
+  return listCard("Log", (line) =>
     el(
       "li",
       { class: "log-line", "data-level": line.level },
@@ -46,7 +55,6 @@ export function logsCard() {
       el("span", { class: "log-message" }, line.message),
     ),
   );
-  return { node: card.node, update: (lines) => card.update(lines.map((line, key) => ({ key, line }))) };
 }
 
 function describeDetail(detail) {

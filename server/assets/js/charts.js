@@ -36,6 +36,7 @@ export class Charts {
     this.choose = choose;
     this.history = new History();
     this.revision = null;
+    this.undrawn = true;
     this.inBuckets = false;
     this.standing = [];
     this.further = new Map();
@@ -65,12 +66,15 @@ export class Charts {
   restart() {
     this.history = new History();
     this.revision = null;
+    this.undrawn = true;
     this.inBuckets = false;
   }
 
   /** Fetches what is newer than the last answer and draws it. */
   async refresh(signal) {
-    const drawnAnew = this.revision === null;
+    // A call that broke off may have merged points that no chart has drawn.
+    const drawnAnew = this.undrawn;
+    this.undrawn = true;
     let changes = this.inBuckets ? null : await this.fetchPoints(signal);
     if (this.inBuckets) {
       this.history = History.fromBuckets((await get(`${this.path}?buckets=${BUCKETS}`, signal)).series);
@@ -78,6 +82,7 @@ export class Charts {
     }
     this.showPicker();
     await Promise.all(this.all().map((chart) => chart.update(this.history, drawnAnew ? null : changes)));
+    this.undrawn = false;
   }
 
   /** Merges the points that are newer than the last answer; gives up on points where they are too many. Returns what changed. */

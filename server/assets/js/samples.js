@@ -11,12 +11,14 @@ const NAME = /^samples\/epoch-(\d+)\.png$/;
 const COLUMNS = ["input", "truth", "prediction", "error"];
 
 export function samplesCard(runId, spec) {
-  const size = spec.dataset.size ?? 32;
+  // The worker draws tiles one pixel apart.
+  const tile = (spec.dataset.size ?? 32) + 1;
+  const rows = Math.min(spec.sample_images, spec.dataset.val_images ?? spec.sample_images);
   const picture = el("img", {
     class: "sample",
     id: "sample",
-    width: COLUMNS.length * size,
-    height: spec.sample_images * size,
+    width: COLUMNS.length * tile - 1,
+    height: rows * tile - 1,
     alt: "",
     hidden: true,
   });

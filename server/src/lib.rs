@@ -9,6 +9,7 @@
 
 pub mod blobs;
 pub mod config;
+mod db;
 mod http;
 mod leases;
 pub mod server;

@@ -12,7 +12,6 @@ pub(crate) struct Claimed {
     pub(crate) attempt: Attempt,
     /// Without the numbers of an inline problem.
     pub(crate) spec: String,
-    pub(crate) problem_sha256: Option<String>,
     pub(crate) checkpoint_sha256: Option<String>,
     /// Consecutive, in the order of the queue.
     pub(crate) revision: Revision,
@@ -42,7 +41,7 @@ pub(crate) async fn claim(
              started_at = COALESCE(runs.started_at, ?3), revision = ?4 + picked.place
          FROM picked WHERE runs.id = picked.id AND runs.state = 'queued'
          RETURNING runs.id AS "id!: i64", runs.job_id AS "job_id!: i64", runs.attempt AS "attempt!: i64", runs.spec AS "spec!: String",
-             runs.problem_sha256 AS "problem_sha256?: String", runs.checkpoint_sha256 AS "checkpoint_sha256?: String",
+             runs.checkpoint_sha256 AS "checkpoint_sha256?: String",
              runs.revision AS "revision!: i64""#,
         max,
         worker.0,
@@ -58,7 +57,6 @@ pub(crate) async fn claim(
             job_id: JobId(row.job_id),
             attempt: Attempt(row.attempt),
             spec: row.spec,
-            problem_sha256: row.problem_sha256,
             checkpoint_sha256: row.checkpoint_sha256,
             revision: Revision(row.revision),
         })

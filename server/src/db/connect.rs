@@ -33,7 +33,8 @@ pub(crate) async fn readers(file: &Path) -> Result<SqlitePool> {
 
 /// Refuses an SQLite that is too old to be trusted with several connections.
 pub(crate) async fn check_version(conn: &mut SqliteConnection) -> std::result::Result<(), OpenError> {
-    let found = sqlx::query_scalar!(r#"SELECT sqlite_version() AS "version!: String""#).fetch_one(conn).await.map_err(super::StoreError::from)?;
+    let found =
+        sqlx::query_scalar!(r#"SELECT sqlite_version() AS "version!: String""#).fetch_one(conn).await.map_err(super::StoreError::from)?;
     if is_new_enough(&found) { Ok(()) } else { Err(OpenError::SqliteTooOld { found }) }
 }
 

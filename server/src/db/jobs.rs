@@ -89,10 +89,9 @@ pub(crate) async fn list(conn: &mut SqliteConnection, filter: &JobFilter) -> Res
 
 /// One job, with its runs' ids.
 pub(crate) async fn get(conn: &mut SqliteConnection, id: JobId) -> Result<Option<Job>> {
-    let row =
-        sqlx::query_as!(JobRow, "SELECT id, name, tags, kind, priority, sweep, created_at, revision FROM jobs WHERE id = ?", id.0)
-            .fetch_optional(&mut *conn)
-            .await?;
+    let row = sqlx::query_as!(JobRow, "SELECT id, name, tags, kind, priority, sweep, created_at, revision FROM jobs WHERE id = ?", id.0)
+        .fetch_optional(&mut *conn)
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let mut states = states(conn, &[id.0]).await?;
     let mut job = row_with_states(row, &mut states)?;

@@ -105,9 +105,7 @@ pub(crate) async fn list(conn: &mut SqliteConnection, filter: &RunFilter) -> Res
                 .await?
         }
         (None, None) => {
-            run_rows!("id < ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY id DESC LIMIT ?3", before, kind, limit)
-                .fetch_all(&mut *conn)
-                .await?
+            run_rows!("id < ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY id DESC LIMIT ?3", before, kind, limit).fetch_all(&mut *conn).await?
         }
     };
     with_summaries(conn, rows).await

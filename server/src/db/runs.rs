@@ -103,11 +103,10 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn running(conn: &mut SqliteConnection) -> Result<Vec<Running>> {
-    let rows = sqlx::query!(
-        r#"SELECT id AS "id!", worker_id AS "worker_id!", attempt, requested FROM runs WHERE state = 'running' ORDER BY id"#
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows =
+        sqlx::query!(r#"SELECT id AS "id!", worker_id AS "worker_id!", attempt, requested FROM runs WHERE state = 'running' ORDER BY id"#)
+            .fetch_all(conn)
+            .await?;
     rows.into_iter()
         .map(|row| {
             Ok(Running {

@@ -37,10 +37,10 @@ pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<TokenSecret>
         .await?;
     rows.into_iter()
         .map(|row| {
-            let secret_sha256 = row.secret_sha256.try_into().map_err(|_| StoreError::Unreadable {
-                what: "token",
-                detail: format!("the hash of token {} has not 32 bytes", row.id),
-            })?;
+            let secret_sha256 = row
+                .secret_sha256
+                .try_into()
+                .map_err(|_| StoreError::Unreadable { what: "token", detail: format!("the hash of token {} has not 32 bytes", row.id) })?;
             let token = Token {
                 id: TokenId(row.id),
                 name: row.name,

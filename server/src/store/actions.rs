@@ -2,11 +2,15 @@
 
 use std::fmt;
 
+use futures::FutureExt as _;
 use trainyard_wire::job::Job;
 use trainyard_wire::run::Run;
 use trainyard_wire::{JobId, RunId, RunState};
 
+use super::lifecycle::decide;
+use super::runs::fill_in;
 use super::{Store, StoreError};
+use crate::db;
 
 /// What someone asks of a run, or of all runs of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +48,43 @@ pub enum ActionError {
 impl Store {
     /// Does `action` to a run, or asks its worker to. Repeating an action changes nothing. Answers the run as it is then.
     pub async fn run_action(&self, id: RunId, action: Action) -> Result<Run, ActionError> {
-        todo!()
+        let write = self.inner.writer.write::<_, ActionError, _>(move |transaction| {
+            async move {
+                let run = db::runs::core(&mut transaction.conn, id).await?.ok_or(ActionError::NotFound)?;
+                let step = decide(&run, action).ok_or(ActionError::Illegal { action, state: run.state })?;
+                transaction.perform(&run, step).await?;
+                let mut run = db::run_rows::by_id(&mut transaction.conn, &[id]).await?.pop().ok_or(ActionError::NotFound)?;
+                fill_in(&mut transaction.conn, &mut run.spec).await?;
+                Ok(run)
+            }
+            .boxed()
+        });
+        write.await
     }
 
     /// Does `action` to those runs of a job for which it is legal; illegal if there is none. Answers the job as it is then.
     pub async fn job_action(&self, id: JobId, action: Action) -> Result<Job, ActionError> {
-        todo!()
+        let write = self.inner.writer.write::<_, ActionError, _>(move |transaction| {
+            async move {
+                let mut done = false;
+                let mut illegal = None;
+                for run in db::jobs::run_ids(&mut transaction.conn, id).await? {
+                    let run = db::runs::core(&mut transaction.conn, run).await?.ok_or(ActionError::NotFound)?;
+                    match decide(&run, action) {
+                        Some(step) => {
+                            transaction.perform(&run, step).await?;
+                            done = true;
+                        }
+                        None => illegal = Some(run.state),
+                    }
+                }
+                if let (false, Some(state)) = (done, illegal) {
+                    return Err(ActionError::Illegal { action, state });
+                }
+                db::jobs::get(&mut transaction.conn, id).await?.ok_or(ActionError::NotFound)
+            }
+            .boxed()
+        });
+        write.await
     }
 }

@@ -1,11 +1,17 @@
 //! The files of runs.
 
+use futures::FutureExt as _;
+use serde_json::json;
 use tokio::fs::File;
 use trainyard_wire::run::{Artifact, Artifacts};
 use trainyard_wire::{Attempt, RunId};
 
+use super::workers::hold;
+use super::writer::{Effect, Transaction};
 use super::{Store, StoreError, WorkerError};
 use crate::blobs::StagedBlob;
+use crate::db;
+use crate::db::artifacts::ArtifactRow;
 
 /// A file that a worker stores for a run.
 #[derive(Debug)]
@@ -29,21 +35,100 @@ pub struct ArtifactFile {
 impl Store {
     /// The artifacts of a run, by name; `None` if there is no such run.
     pub async fn artifacts(&self, id: RunId) -> Result<Option<Artifacts>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        if db::runs::revision(&mut conn, id).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Artifacts { artifacts: db::artifacts::list(&mut conn, id).await? }))
     }
 
     /// One artifact, opened; `None` if there is no such run or no such name.
     pub async fn artifact(&self, id: RunId, name: &str) -> Result<Option<ArtifactFile>, StoreError> {
-        todo!()
+        let reading = self.inner.blobs.reading().await;
+        let Some(artifact) = db::artifacts::get(&mut *self.reader().await?, id, name).await? else { return Ok(None) };
+        let file = reading.open(&artifact.sha256).await?;
+        Ok(Some(ArtifactFile { artifact, file }))
     }
 
     /// Stores a file for the run that the worker holds; replaces the file of the same name. A repeat changes nothing.
     pub async fn put_artifact(&self, id: RunId, artifact: NewArtifact) -> Result<(), WorkerError> {
-        todo!()
+        if !is_artifact_name(&artifact.name) {
+            return Err(WorkerError::ArtifactName);
+        }
+        let NewArtifact { attempt, name, content_type, blob, checkpoint_step } = artifact;
+        let (sha256, size) = (blob.sha256().to_owned(), blob.size());
+        let files = self.inner.blobs.publish(vec![blob]).await?;
+        let write = self.inner.writer.write(move |transaction| {
+            async move {
+                transaction.after_commit(Effect::Published { _files: files });
+                let row = ArtifactRow { run: id, name: &name, content_type: &content_type, sha256: &sha256, attempt };
+                transaction.put_artifact(&row, size, checkpoint_step).await
+            }
+            .boxed()
+        });
+        write.await
     }
 
     /// A file of the run that the worker holds, opened; `None` if there is no such name.
     pub async fn held_artifact(&self, id: RunId, attempt: Attempt, name: &str) -> Result<Option<ArtifactFile>, WorkerError> {
-        todo!()
+        let run = db::runs::core(&mut *self.reader().await?, id).await?.ok_or(WorkerError::UnknownRun)?;
+        hold(&run, attempt)?;
+        Ok(self.artifact(id, name).await?)
+    }
+}
+
+impl Transaction {
+    async fn put_artifact(&mut self, artifact: &ArtifactRow<'_>, size: u64, checkpoint_step: Option<u64>) -> Result<(), WorkerError> {
+        let run = db::runs::core(&mut self.conn, artifact.run).await?.ok_or(WorkerError::UnknownRun)?;
+        if let Err(stale) = hold(&run, artifact.attempt) {
+            // A repeat of a put whose answer was lost is no error.
+            let repeated = db::artifacts::was_put(&mut self.conn, artifact).await?;
+            return if repeated { Ok(()) } else { Err(stale) };
+        }
+        self.after_commit(Effect::LeaseRenewed { run: run.id, attempt: run.attempt });
+        db::artifacts::insert_blob(&mut self.conn, artifact.sha256, size).await?;
+        let is_new = db::artifacts::put(&mut self.conn, artifact, self.now).await?;
+        let mut revision = None;
+        if let Some(step) = checkpoint_step
+            && (is_new || run.checkpoint_step != Some(step))
+        {
+            db::runs::set_checkpoint(&mut self.conn, &run, artifact.sha256, step).await?;
+            // Only one that is further on shows that the attempts before it were not in vain.
+            if run.checkpoint_step.is_none_or(|before| step > before) && run.lost_attempts > 0 {
+                db::runs::set_lost_attempts(&mut self.conn, &run, 0).await?;
+            }
+            revision = Some(self.event(run.id, "checkpoint", json!({ "step": step, "sha256": artifact.sha256 })).await?);
+        } else if is_new {
+            revision = Some(self.advance_revision(1));
+        }
+        if let Some(revision) = revision {
+            db::runs::set_revision(&mut self.conn, &run, revision).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name is segments of letters, digits, `.`, `_` and `-`, joined by single slashes, and none of them only dots. Names never
+/// become paths on the server; they may on the machine of someone who downloads them.
+fn is_artifact_name(name: &str) -> bool {
+    let is_segment = |segment: &str| {
+        segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+            && !segment.trim_start_matches('.').is_empty()
+    };
+    name.len() <= 200 && name.split('/').all(is_segment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_artifact_name;
+
+    #[test]
+    fn names_that_could_leave_a_folder_are_refused() {
+        for name in ["model.safetensors", "samples/epoch-025.png", "a/b/c_d.1", ".hidden"] {
+            assert!(is_artifact_name(name), "{name}");
+        }
+        for name in ["", "/", "/etc/passwd", "a//b", "a/", "..", "a/../b", ".", "a b", "a\\b", "ä", "a\0b", &"a".repeat(201)] {
+            assert!(!is_artifact_name(name), "{name:?}");
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! Datasets: named once, never changed.
 
+use futures::FutureExt as _;
 use tokio::fs::File;
-use trainyard_wire::DatasetId;
 use trainyard_wire::dataset::{Dataset, DatasetFile, DatasetKind, FileRole};
+use trainyard_wire::{DatasetId, Revision, Timestamp};
 
+use super::writer::{Effect, Transaction};
 use super::{Slice, Store, StoreError};
-use crate::blobs::StagedBlob;
+use crate::blobs::{StagedBlob, sha256_hex};
+use crate::db;
 
 /// A dataset to store.
 #[derive(Debug)]
@@ -43,20 +46,74 @@ pub enum DatasetError {
 impl Store {
     /// Stores a dataset. Where the name has the same bytes already, answers that one.
     pub async fn insert_dataset(&self, dataset: NewDataset) -> Result<Dataset, DatasetError> {
-        todo!()
+        let NewDataset { name, kind, files, columns, labels } = dataset;
+        let (mut listed, mut blobs) = (Vec::with_capacity(files.len()), Vec::with_capacity(files.len()));
+        for NewDatasetFile { role, name, records, blob } in files {
+            listed.push(DatasetFile { role, name, size: blob.size(), sha256: blob.sha256().to_owned(), records });
+            blobs.push(blob);
+        }
+        let published = self.inner.blobs.publish(blobs).await?;
+        let dataset = Dataset {
+            id: DatasetId(0),
+            name,
+            kind,
+            sha256: manifest_sha256(&listed),
+            size: listed.iter().map(|file| file.size).sum(),
+            files: listed,
+            columns,
+            labels,
+            created_at: Timestamp(0),
+            revision: Revision(0),
+        };
+        let write = self.inner.writer.write(move |transaction| {
+            async move {
+                transaction.after_commit(Effect::Published { _files: published });
+                transaction.insert_dataset(dataset).await
+            }
+            .boxed()
+        });
+        write.await
     }
 
     /// Datasets, newest first.
     pub async fn datasets(&self, before: Option<DatasetId>, limit: u32) -> Result<Slice<Dataset>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        Ok(db::split_more(db::datasets::list(&mut conn, before, limit).await?, limit))
     }
 
     pub async fn dataset(&self, name: &str) -> Result<Option<Dataset>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        db::datasets::get(&mut conn, name).await
     }
 
     /// A file of a dataset by its hash, opened; `None` if the dataset has none such.
     pub async fn dataset_file(&self, name: &str, sha256: &str) -> Result<Option<(DatasetFile, File)>, StoreError> {
-        todo!()
+        // The files of a dataset are never swept: datasets are never deleted.
+        let Some(dataset) = self.dataset(name).await? else { return Ok(None) };
+        let Some(found) = dataset.files.into_iter().find(|file| file.sha256 == sha256) else { return Ok(None) };
+        let file = self.inner.blobs.reading().await.open(&found.sha256).await?;
+        Ok(Some((found, file)))
+    }
+}
+
+/// The hash of a dataset: of a line `role position sha256` for each file, in order; positions count from 0.
+fn manifest_sha256(files: &[DatasetFile]) -> String {
+    let lines = files.iter().enumerate().map(|(position, file)| format!("{} {position} {}\n", file.role, file.sha256));
+    sha256_hex(lines.collect::<String>().as_bytes())
+}
+
+impl Transaction {
+    async fn insert_dataset(&mut self, mut dataset: Dataset) -> Result<Dataset, DatasetError> {
+        if let Some(stored) = db::datasets::get(&mut self.conn, &dataset.name).await? {
+            let same = (&stored.sha256, stored.kind) == (&dataset.sha256, dataset.kind);
+            return if same { Ok(stored) } else { Err(DatasetError::NameTaken { name: dataset.name }) };
+        }
+        for file in &dataset.files {
+            db::artifacts::insert_blob(&mut self.conn, &file.sha256, file.size).await?;
+        }
+        dataset.created_at = self.now;
+        dataset.revision = self.advance_revision(1);
+        dataset.id = db::datasets::insert(&mut self.conn, &dataset).await?;
+        Ok(dataset)
     }
 }

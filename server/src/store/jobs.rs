@@ -5,6 +5,7 @@ use trainyard_wire::state::Kind;
 use trainyard_wire::{JobId, RunState};
 
 use super::{Slice, Store, StoreError};
+use crate::db;
 
 /// Which jobs a list holds.
 #[derive(Clone, Debug)]
@@ -21,11 +22,13 @@ pub struct JobFilter {
 impl Store {
     /// Jobs, newest first; without their `run_ids`.
     pub async fn jobs(&self, filter: JobFilter) -> Result<Slice<Job>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        Ok(db::split_more(db::jobs::list(&mut conn, &filter).await?, filter.limit))
     }
 
     /// One job, with its `run_ids`.
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        db::jobs::get(&mut conn, id).await
     }
 }

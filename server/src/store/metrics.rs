@@ -1,10 +1,13 @@
 //! Asking for the histories of metrics, in pages or in buckets; every answer is bounded.
 
 use serde::{Deserialize, Serialize};
-use trainyard_wire::metric::{BucketHistory, MetricHistory};
+use sqlx::SqliteConnection;
+use trainyard_wire::metric::{BucketHistory, BucketSeries, MetricHistory, Series};
 use trainyard_wire::{Revision, RunId};
 
 use super::{Store, StoreError};
+use crate::db;
+use crate::db::metrics::{SeriesRow, Stretch};
 
 /// Which points of a run's metrics are asked for.
 #[derive(Clone, Debug, Default)]
@@ -52,14 +55,105 @@ pub struct BucketQuery {
     pub buckets: u32,
 }
 
+impl MetricQuery {
+    /// Points of one series, from behind `cursor` on.
+    async fn points_of(
+        &self,
+        conn: &mut SqliteConnection,
+        series: i64,
+        cursor: Option<MetricCursor>,
+        limit: usize,
+    ) -> Result<Vec<(MetricCursor, trainyard_wire::metric::Point)>, StoreError> {
+        let mut from = self.from.map_or(0, column);
+        if let Some(after) = self.after_revision {
+            let Some(first) = db::metrics::first_step_after(conn, series, after).await? else { return Ok(Vec::new()) };
+            from = from.max(first);
+        }
+        let stretch = Stretch { series, from, to: self.to.map_or(i64::MAX, column) };
+        let cursor = cursor.filter(|cursor| cursor.step >= from);
+        let after = self.after_revision.unwrap_or(Revision(-1));
+        db::metrics::points(conn, stretch, after, cursor, i64::try_from(limit).unwrap_or(i64::MAX)).await
+    }
+}
+
+/// A step as its column holds it.
+fn column(step: u64) -> i64 {
+    i64::try_from(step).unwrap_or(i64::MAX)
+}
+
+/// Steps per bucket, so that `buckets` of them (at least one) cover `from` to `to`.
+fn width(from: i64, to: i64, buckets: u32) -> i64 {
+    let steps = to.abs_diff(from).saturating_add(1);
+    i64::try_from(steps.div_ceil(u64::from(buckets.max(1)))).unwrap_or(i64::MAX)
+}
+
 impl Store {
     /// A page of points; `None` if there is no such run.
     pub async fn metrics(&self, id: RunId, query: MetricQuery) -> Result<Option<MetricPage>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        if db::runs::revision(&mut conn, id).await?.is_none() {
+            return Ok(None);
+        }
+        let revision = db::revision::get(&mut conn).await?;
+        let mut left = query.limit as usize;
+        let (mut series, mut next) = (Vec::new(), None);
+        let rows = db::metrics::series(&mut conn, id, &query.names).await?;
+        // Whoever asks for a page after a series that a retry has dropped starts over.
+        let start = query.cursor.and_then(|cursor| rows.iter().position(|row| row.id == cursor.series));
+        for row in rows.into_iter().skip(start.unwrap_or(0)) {
+            let SeriesRow { id, name } = row;
+            let cursor = query.cursor.filter(|cursor| cursor.series == id);
+            let mut points = query.points_of(&mut conn, id, cursor, left + 1).await?;
+            if points.len() > left {
+                points.truncate(left);
+                // Where nothing of this series fits any more, the next page begins with it.
+                let first = MetricCursor { series: id, step: -1, occurrence: -1 };
+                next = Some(points.last().map(|(cursor, _)| *cursor).or(cursor).unwrap_or(first));
+            }
+            left -= points.len();
+            if !points.is_empty() {
+                series.push(Series { name, points: points.into_iter().map(|(_, point)| point).collect() });
+            }
+            if next.is_some() {
+                break;
+            }
+        }
+        Ok(Some(MetricPage { history: MetricHistory { series, revision }, next }))
     }
 
     /// Minimum, maximum, first, last and count of each bucket of steps; `None` if there is no such run.
     pub async fn metric_buckets(&self, id: RunId, query: BucketQuery) -> Result<Option<BucketHistory>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        if db::runs::revision(&mut conn, id).await?.is_none() {
+            return Ok(None);
+        }
+        let revision = db::revision::get(&mut conn).await?;
+        let mut series = Vec::new();
+        for SeriesRow { id, name } in db::metrics::series(&mut conn, id, &query.names).await? {
+            let Some((first, last)) = db::metrics::range(&mut conn, id).await? else { continue };
+            let (from, to) = (query.from.map_or(first, column), query.to.map_or(last, column));
+            if from > to {
+                continue;
+            }
+            let buckets = db::metrics::buckets(&mut conn, Stretch { series: id, from, to }, width(from, to, query.buckets)).await?;
+            if !buckets.is_empty() {
+                series.push(BucketSeries { name, buckets });
+            }
+        }
+        Ok(Some(BucketHistory { series, revision }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::width;
+
+    #[test]
+    fn buckets_cover_the_stretch_with_whole_steps() {
+        assert_eq!(width(0, 99, 10), 10);
+        assert_eq!(width(0, 100, 10), 11);
+        assert_eq!(width(1, 3, 1000), 1);
+        assert_eq!(width(5, 5, 0), 1);
+        assert_eq!(width(0, i64::MAX, 1), i64::MAX);
     }
 }

@@ -10,17 +10,31 @@ mod actions;
 mod artifacts;
 mod datasets;
 mod jobs;
+mod lifecycle;
 mod metrics;
 mod runs;
 mod submit;
 mod tokens;
+mod upkeep;
 mod workers;
+mod writer;
 
-use std::path::Path;
-use std::time::Duration;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use sqlx::SqlitePool;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use trainyard_wire::Revision;
+
+use crate::blobs::{Blobs, Staging};
+use crate::db;
+use crate::leases::Leases;
+use writer::{Followers, Writer};
 
 pub use actions::{Action, ActionError};
 pub use artifacts::{ArtifactFile, NewArtifact};
@@ -51,7 +65,7 @@ impl Default for StoreOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("cannot use the data folder {path}: {source}")]
-    Folder { path: String, source: std::io::Error },
+    Folder { path: String, source: io::Error },
     #[error("the data folder {0} is in use by another server")]
     InUse(String),
     #[error("SQLite {found} can corrupt a database that several connections use; at least {} is needed", "3.51.3")]
@@ -66,9 +80,9 @@ pub enum OpenError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the database failed: {0}")]
-    Database(#[from] std::sync::Arc<sqlx::Error>),
+    Database(Arc<sqlx::Error>),
     #[error("the data folder failed: {0}")]
-    Io(#[from] std::sync::Arc<std::io::Error>),
+    Io(Arc<io::Error>),
     /// A stored value that this version cannot read.
     #[error("the store holds a {what} that cannot be read: {detail}")]
     Unreadable { what: &'static str, detail: String },
@@ -76,6 +90,18 @@ pub enum StoreError {
     Panicked,
     #[error("the store is closed")]
     Closed,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
 }
 
 /// A part of a list, and whether there is more of it.
@@ -87,51 +113,148 @@ pub struct Slice<T> {
 
 /// The store of one server. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Writer,
+    readers: SqlitePool,
+    blobs: Blobs,
+    leases: Arc<Leases>,
+    followers: Arc<Followers>,
+    draining: watch::Sender<bool>,
+    closing: CancellationToken,
+    /// What [`Store::close`] waits for.
+    tasks: Mutex<Vec<JoinHandle<Result<(), StoreError>>>>,
+    database: PathBuf,
+    opened: Instant,
+    /// Keeps a second server away until the store is closed.
+    lock: Mutex<Option<File>>,
+}
 
 impl Store {
     /// Opens (or makes) the store in `data_dir`, brings its tables up to date and gives every running run a fresh lease.
     pub async fn open(data_dir: &Path, options: StoreOptions) -> Result<Self, OpenError> {
-        todo!()
+        let lock = lock_folder(data_dir)?;
+        let database = data_dir.join("trainyard.db");
+        let mut conn = db::connect::writer(&database).await?;
+        db::connect::check_version(&mut conn).await?;
+        db::connect::migrate(&mut conn).await?;
+        let readers = db::connect::readers(&database).await?;
+
+        let blobs = Blobs::open(data_dir).await.map_err(StoreError::from)?;
+        let unknown = blobs.delete_unknown(db::artifacts::blobs(&mut conn).await?).await?;
+        if unknown > 0 {
+            tracing::info!(files = unknown, "files that no row refers to were deleted");
+        }
+
+        let (leases, now) = (Arc::new(Leases::new(options.lease)), Instant::now());
+        for run in db::runs::running(&mut conn).await? {
+            leases.grant(run.id, run.worker_id, run.attempt, run.requested, now);
+        }
+
+        let revision = db::revision::get(&mut conn).await?;
+        let followers =
+            Arc::new(Followers { leases: leases.clone(), queued: watch::Sender::new(0), revision: watch::Sender::new(revision) });
+        let closing = CancellationToken::new();
+        let (writer, task) = Writer::start(conn, revision, followers.clone(), closing.clone());
+        let inner = Inner {
+            writer,
+            readers,
+            blobs,
+            leases,
+            followers,
+            draining: watch::Sender::new(false),
+            closing,
+            tasks: Mutex::new(vec![task]),
+            database,
+            opened: now,
+            lock: Mutex::new(Some(lock)),
+        };
+        let store = Self { inner: Arc::new(inner) };
+        if options.upkeep {
+            store.start_upkeep();
+        }
+        Ok(store)
     }
 
     /// The last committed revision.
     pub fn revision(&self) -> Revision {
-        todo!()
+        *self.inner.followers.revision.borrow()
     }
 
     /// Follows the last committed revision: it changes after each commit that changed something visible.
     pub fn revision_watch(&self) -> watch::Receiver<Revision> {
-        todo!()
+        self.inner.followers.revision.subscribe()
     }
 
     /// How long a lease lasts.
     pub fn lease(&self) -> Duration {
-        todo!()
+        self.inner.leases.term()
     }
 
     /// From now on claims stay empty and heartbeats tell the workers to give their runs back.
     pub fn begin_drain(&self) {
-        todo!()
+        self.inner.draining.send_replace(true);
     }
 
     /// Whether [`Store::begin_drain`] was called.
     pub fn is_draining(&self) -> bool {
-        todo!()
+        *self.inner.draining.borrow()
     }
 
     /// Whether the database answers, for `/readyz`.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+        let mut conn = self.reader().await?;
+        db::revision::get(&mut conn).await.map(drop)
     }
 
     /// Begins to receive the bytes of an artifact or of a dataset's file.
-    pub async fn stage(&self) -> Result<crate::blobs::Staging, StoreError> {
-        todo!()
+    pub async fn stage(&self) -> Result<Staging, StoreError> {
+        self.inner.blobs.stage().await
     }
 
-    /// Answers what was asked so far, then closes the database. Every later call fails with [`StoreError::Closed`].
+    /// Does what was asked so far, then closes the database. Every later call fails with [`StoreError::Closed`].
     pub async fn close(&self) -> Result<(), StoreError> {
-        todo!()
+        self.inner.closing.cancel();
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        // The readers go first, so that the writer's last checkpoint finds nobody in its way.
+        self.inner.readers.close().await;
+        for task in tasks {
+            task.await.map_err(|_| StoreError::Panicked)??;
+        }
+        self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(())
+    }
+
+    /// A connection that reads, each statement for itself.
+    async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        self.inner.readers.acquire().await.map_err(closed)
+    }
+
+    /// A connection that reads one state of the store, however many statements it takes.
+    async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
+        self.inner.readers.begin().await.map_err(closed)
+    }
+}
+
+fn closed(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::PoolClosed => StoreError::Closed,
+        error => error.into(),
+    }
+}
+
+/// Makes the data folder and locks it against a second server.
+fn lock_folder(data_dir: &Path) -> Result<File, OpenError> {
+    let path = data_dir.display().to_string();
+    let folder = |source| OpenError::Folder { path: path.clone(), source };
+    std::fs::create_dir_all(data_dir).map_err(folder)?;
+    let file = File::options().create(true).truncate(false).write(true).open(data_dir.join("server.lock")).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
+        Err(TryLockError::Error(source)) => Err(folder(source)),
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::SqliteConnection;
 use trainyard_wire::run::{Certificates, Event, LogLine, Run};
+use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::state::Kind;
-use trainyard_wire::{JobId, Revision, RunId, RunState};
+use trainyard_wire::{JobId, Revision, RunId, RunState, Spec};
 
 use super::{Slice, Store, StoreError};
+use crate::db;
 
 /// Which runs a list holds.
 #[derive(Clone, Debug)]
@@ -32,46 +35,80 @@ pub struct LogSlice {
 impl Store {
     /// Runs, newest first; without the numbers of inline problems.
     pub async fn runs(&self, filter: RunFilter) -> Result<Slice<Run>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        Ok(db::split_more(db::run_rows::list(&mut conn, &filter).await?, filter.limit))
     }
 
     /// One run, with the numbers of an inline problem.
     pub async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        let Some(mut run) = db::run_rows::by_id(&mut conn, &[id]).await?.pop() else { return Ok(None) };
+        fill_in(&mut conn, &mut run.spec).await?;
+        Ok(Some(run))
     }
 
     /// The runs with these ids that exist, by id; without the numbers of inline problems.
     pub async fn runs_by_id(&self, ids: &[RunId]) -> Result<Vec<Run>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        db::run_rows::by_id(&mut conn, ids).await
     }
 
     /// The revision of a run, for an ETag or a long poll; `None` if there is no such run.
     pub async fn run_revision(&self, id: RunId) -> Result<Option<Revision>, StoreError> {
-        todo!()
+        db::runs::revision(&mut *self.reader().await?, id).await
     }
 
     /// How many runs are in each state.
     pub async fn run_counts(&self) -> Result<BTreeMap<RunState, u64>, StoreError> {
-        todo!()
+        db::run_rows::counts(&mut *self.reader().await?).await
     }
 
     /// The events of a run after a revision, oldest first; `None` if there is no such run.
     pub async fn events(&self, id: RunId, after: Revision, limit: u32) -> Result<Option<Slice<Event>>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        if db::runs::revision(&mut conn, id).await?.is_none() {
+            return Ok(None);
+        }
+        let events = db::events::list(&mut conn, &[id], after, i64::from(limit) + 1).await?;
+        Ok(Some(db::split_more(events, limit)))
     }
 
     /// The events of several runs after a revision, oldest first.
     pub async fn events_of(&self, ids: &[RunId], after: Revision, limit: u32) -> Result<Slice<Event>, StoreError> {
-        todo!()
+        let events = db::events::list(&mut *self.reader().await?, ids, after, i64::from(limit) + 1).await?;
+        Ok(db::split_more(events, limit))
     }
 
     /// The log of a run, oldest line first, after a [`LogSlice::last`] (0 for all); `None` if there is no such run.
     pub async fn logs(&self, id: RunId, after: i64, limit: u32) -> Result<Option<LogSlice>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        if db::runs::revision(&mut conn, id).await?.is_none() {
+            return Ok(None);
+        }
+        let Slice { items, more } = db::split_more(db::logs::list(&mut conn, id, after, i64::from(limit) + 1).await?, limit);
+        let last = items.last().map_or(after, |(id, _)| *id);
+        Ok(Some(LogSlice { lines: items.into_iter().map(|(_, line)| line).collect(), last, more }))
     }
 
     /// The certificates of a run; `None` if there is no such run.
     pub async fn certificates(&self, id: RunId) -> Result<Option<Certificates>, StoreError> {
-        todo!()
+        let mut conn = self.snapshot().await?;
+        if db::runs::revision(&mut conn, id).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Certificates { certificates: db::certificates::list(&mut conn, id).await? }))
     }
+}
+
+/// Puts the numbers of a stored inline problem back into a spec.
+pub(super) async fn fill_in(conn: &mut SqliteConnection, spec: &mut Spec) -> Result<(), StoreError> {
+    let Spec::Regression(spec) = spec else { return Ok(()) };
+    if spec.problem.source != ProblemSource::Inline {
+        return Ok(());
+    }
+    let Some(sha256) = &spec.problem.sha256 else { return Ok(()) };
+    let missing = || StoreError::Unreadable { what: "spec", detail: format!("the problem {sha256} is not stored") };
+    let problem = db::problems::get(conn, sha256).await?.ok_or_else(missing)?.unpack()?;
+    (spec.problem.x, spec.problem.t) = (Some(problem.x), Some(problem.t));
+    Ok(())
 }

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt as _;
 use trainyard_wire::job::{JobAccepted, SweepPoint};
+use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::spec::sweep::Sweep;
 use trainyard_wire::state::Kind;
-use trainyard_wire::{Spec, TokenId};
+use trainyard_wire::{RunId, Spec, TokenId};
 
+use super::writer::{Effect, Transaction};
 use super::{Store, StoreError};
+use crate::blobs::sha256_hex;
+use crate::db;
+use crate::db::problems::PackedProblem;
+use crate::db::runs::NewRunRow;
 
 /// A job to queue.
 #[derive(Clone, Debug)]
@@ -31,6 +38,8 @@ pub struct NewRun {
     /// Normalized. An inline problem has its numbers, or only the `sha256` of a problem that is stored already.
     pub spec: Spec,
     pub sweep_point: SweepPoint,
+    /// Expected optimizer steps, shown until the worker reports its own count.
+    pub total_steps: u64,
     /// So little work that a worker may take several at once.
     pub small: bool,
 }
@@ -81,16 +90,119 @@ pub struct InlineProblem {
 impl Store {
     /// Queues a job with all its runs, or nothing.
     pub async fn submit(&self, job: NewJob) -> Result<Submitted, SubmitError> {
-        todo!()
+        let prepared = tokio::task::spawn_blocking(move || prepare(job)).await.map_err(|_| StoreError::Panicked)??;
+        let prepared = self.complete_shapes(prepared).await?;
+        self.inner.writer.write(move |transaction| async move { transaction.submit(prepared).await }.boxed()).await
     }
 
     /// The answer of an earlier submit with this key, to be given before any costly check; `None` if the key is new.
     pub async fn earlier_submit(&self, idempotency: &Idempotency) -> Result<Option<JobAccepted>, SubmitError> {
-        todo!()
+        let used = db::idempotency::get(&mut *self.reader().await?, idempotency).await?;
+        used.map(|used| replay(idempotency, used)).transpose()
     }
 
     /// The numbers of a stored inline problem, to check and estimate a submit that gives only their hash.
     pub async fn problem(&self, sha256: &str) -> Result<Option<InlineProblem>, StoreError> {
-        todo!()
+        let problem = db::problems::get(&mut *self.reader().await?, sha256).await?;
+        problem.map(|problem| problem.unpack()).transpose()
+    }
+
+    /// Writes rows and columns into the specs that name a stored problem by its hash alone. Problems are never deleted, so what is there
+    /// now is there when the job is inserted.
+    async fn complete_shapes(&self, mut prepared: Prepared) -> Result<Prepared, SubmitError> {
+        let mut conn = self.reader().await?;
+        for (run, sha256) in prepared.job.runs.iter_mut().zip(&prepared.problem_of_run) {
+            let (Spec::Regression(spec), Some(sha256)) = (&mut run.spec, sha256) else { continue };
+            if prepared.problems.contains_key(sha256) {
+                continue;
+            }
+            let shape = db::problems::shape(&mut conn, sha256).await?;
+            let (rows, columns) = shape.ok_or_else(|| SubmitError::UnknownProblem { sha256: sha256.clone() })?;
+            (spec.problem.n, spec.problem.d) = (Some(rows), Some(columns));
+        }
+        Ok(prepared)
+    }
+}
+
+/// A job whose specs have no numbers any more, and those numbers.
+struct Prepared {
+    job: NewJob,
+    problem_of_run: Vec<Option<String>>,
+    problems: BTreeMap<String, PackedProblem>,
+}
+
+/// Takes the numbers of inline problems out of the specs and hashes them, each once.
+fn prepare(mut job: NewJob) -> Result<Prepared, SubmitError> {
+    let mut problems = BTreeMap::new();
+    let mut problem_of_run = Vec::with_capacity(job.runs.len());
+    for run in &mut job.runs {
+        let Spec::Regression(spec) = &mut run.spec else {
+            problem_of_run.push(None);
+            continue;
+        };
+        let problem = &mut spec.problem;
+        if problem.source != ProblemSource::Inline {
+            problem_of_run.push(None);
+            continue;
+        }
+        if let (Some(x), Some(t)) = (problem.x.take(), problem.t.take()) {
+            let packed = PackedProblem::pack(&x, &t);
+            let computed = hash(&packed);
+            if let Some(given) = problem.sha256.replace(computed.clone()).filter(|given| *given != computed) {
+                return Err(SubmitError::ProblemMismatch { given, computed });
+            }
+            problems.entry(computed).or_insert(packed);
+        }
+        problem_of_run.push(problem.sha256.clone());
+    }
+    Ok(Prepared { job, problem_of_run, problems })
+}
+
+/// The hash of a problem: of its shape and its numbers, all little-endian.
+fn hash(problem: &PackedProblem) -> String {
+    let mut bytes = Vec::with_capacity(16 + problem.numbers.len());
+    bytes.extend(problem.rows.to_le_bytes());
+    bytes.extend(problem.columns.to_le_bytes());
+    bytes.extend(&problem.numbers);
+    sha256_hex(&bytes)
+}
+
+fn replay(idempotency: &Idempotency, used: db::idempotency::Used) -> Result<JobAccepted, SubmitError> {
+    if used.body_sha256 == idempotency.body_sha256 { Ok(used.answer) } else { Err(SubmitError::KeyReused) }
+}
+
+impl Transaction {
+    async fn submit(&mut self, prepared: Prepared) -> Result<Submitted, SubmitError> {
+        let Prepared { job, problem_of_run, problems } = prepared;
+        if let Some(idempotency) = &job.idempotency
+            && let Some(used) = db::idempotency::get(&mut self.conn, idempotency).await?
+        {
+            return Ok(Submitted { accepted: replay(idempotency, used)?, replayed: true });
+        }
+        for (sha256, problem) in &problems {
+            db::problems::insert(&mut self.conn, sha256, problem).await?;
+        }
+        let mut rows = Vec::with_capacity(job.runs.len());
+        for (run, problem_sha256) in job.runs.iter().zip(problem_of_run) {
+            rows.push(NewRunRow {
+                spec: db::to_json("spec", &run.spec)?,
+                problem_sha256,
+                sweep_point: db::to_json("sweep point", &run.sweep_point)?,
+                small: run.small,
+                total_steps: run.total_steps,
+            });
+        }
+        // The runs take the next revisions, in order; the job that of the last.
+        let (first_revision, last_revision) = (self.upcoming_revision(), self.advance_revision(rows.len()));
+        let id = db::jobs::insert(&mut self.conn, &job, last_revision, self.now).await?;
+        let first = db::runs::insert(&mut self.conn, id, &job, &rows, first_revision, self.now).await?;
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        db::events::insert_queued(&mut self.conn, first, count, first_revision, self.now).await?;
+        let accepted = JobAccepted { id, run_ids: (first.0..first.0 + count).map(RunId).collect(), warnings: job.warnings };
+        if let Some(idempotency) = &job.idempotency {
+            db::idempotency::insert(&mut self.conn, idempotency, &accepted, self.now).await?;
+        }
+        self.after_commit(Effect::Queued);
+        Ok(Submitted { accepted, replayed: false })
     }
 }

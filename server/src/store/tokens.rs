@@ -1,9 +1,11 @@
 //! Bearer tokens. Only the hash of a secret is ever stored.
 
+use futures::FutureExt as _;
 use trainyard_wire::token::{Scope, Token};
 use trainyard_wire::{Timestamp, TokenId};
 
 use super::{Store, StoreError};
+use crate::db;
 
 /// A token to store.
 #[derive(Clone, Debug)]
@@ -24,21 +26,43 @@ pub struct TokenSecret {
 impl Store {
     /// Stores a token; one whose secret is stored already is answered as it is (a token given in advance at every start).
     pub async fn insert_token(&self, token: NewToken) -> Result<Token, StoreError> {
-        todo!()
+        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
+            async move {
+                db::tokens::insert(&mut transaction.conn, &token, transaction.now).await?;
+                let tokens = db::tokens::list(&mut transaction.conn).await?;
+                let stored = tokens.into_iter().find(|stored| stored.secret_sha256 == token.secret_sha256);
+                stored.map(|stored| stored.token).ok_or_else(|| sqlx::Error::RowNotFound.into())
+            }
+            .boxed()
+        });
+        write.await
     }
 
     /// All tokens, newest first.
     pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        todo!()
+        let tokens = db::tokens::list(&mut *self.reader().await?).await?;
+        Ok(tokens.into_iter().map(|secret| secret.token).collect())
     }
 
     /// Revokes a token; repeating it changes nothing. `None` if there is no such token.
     pub async fn revoke_token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
-        todo!()
+        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
+            async move {
+                if !db::tokens::revoke(&mut transaction.conn, id, transaction.now).await? {
+                    return Ok(None);
+                }
+                let tokens = db::tokens::list(&mut transaction.conn).await?;
+                Ok(tokens.into_iter().map(|secret| secret.token).find(|token| token.id == id))
+            }
+            .boxed()
+        });
+        write.await
     }
 
     /// All tokens that are not revoked, for checking requests in memory.
     pub async fn token_secrets(&self) -> Result<Vec<TokenSecret>, StoreError> {
-        todo!()
+        let mut tokens = db::tokens::list(&mut *self.reader().await?).await?;
+        tokens.retain(|secret| secret.token.revoked_at.is_none());
+        Ok(tokens)
     }
 }

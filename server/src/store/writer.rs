@@ -1,0 +1,289 @@
+//! The one connection that writes.
+//!
+//! Writes wait in a bounded channel. The writer takes all that are there, begins one transaction, does each inside a savepoint of its
+//! own, commits once (one fsync for all of them), and only then answers. A write that fails is undone to its savepoint and alone gets
+//! its error; if the commit fails, all get that. After the commit come the [`Effect`]s of the writes: what the commit means for
+//! leases, waiting claims and those who follow the revision. They are done here and not by the callers, who may be gone by then.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use trainyard_wire::run::{Event, RequestedAction};
+use trainyard_wire::{Attempt, Revision, RunId, Timestamp, WorkerId};
+
+use super::StoreError;
+use crate::blobs::Published;
+use crate::db;
+use crate::leases::Leases;
+
+/// Writes that may wait; beyond that callers wait to hand theirs in.
+const MOST_WAITING: usize = 1024;
+/// Writes of one transaction.
+const MOST_PER_COMMIT: usize = 256;
+
+/// What a commit means outside the database.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Something may be claimed.
+    Queued,
+    LeaseGranted {
+        run: RunId,
+        worker: WorkerId,
+        attempt: Attempt,
+    },
+    LeaseRenewed {
+        run: RunId,
+        attempt: Attempt,
+    },
+    LeaseEnded(RunId),
+    Requested(RunId, Option<RequestedAction>),
+    /// Files that must not be swept before the rows that refer to them are committed.
+    Published {
+        _files: Published,
+    },
+}
+
+/// The open transaction of the writer, as one write sees it.
+pub(super) struct Transaction {
+    pub(super) conn: SqliteConnection,
+    /// The wall clock, for what people read.
+    pub(super) now: Timestamp,
+    revision: Revision,
+    effects: Vec<Effect>,
+}
+
+impl Transaction {
+    /// The number that the next visible change gets.
+    pub(super) fn upcoming_revision(&self) -> Revision {
+        Revision(self.revision.0 + 1)
+    }
+
+    /// Uses up the next `count` revisions; answers the last.
+    pub(super) fn advance_revision(&mut self, count: usize) -> Revision {
+        self.revision.0 += i64::try_from(count).unwrap_or(i64::MAX);
+        self.revision
+    }
+
+    /// Has something done after the commit.
+    pub(super) fn after_commit(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Stores an event under the next revision, which it answers.
+    pub(super) async fn event(&mut self, run_id: RunId, kind: &str, detail: serde_json::Value) -> Result<Revision, StoreError> {
+        let revision = self.advance_revision(1);
+        let event = Event { revision, run_id, time: self.now, kind: kind.to_owned(), detail };
+        db::events::insert(&mut self.conn, &event).await?;
+        Ok(revision)
+    }
+}
+
+/// What follows a commit.
+#[derive(Debug)]
+pub(super) struct Followers {
+    pub(super) leases: Arc<Leases>,
+    /// Changes whenever something was queued.
+    pub(super) queued: watch::Sender<u64>,
+    pub(super) revision: watch::Sender<Revision>,
+}
+
+impl Followers {
+    fn committed(&self, revision: Revision, effects: Vec<Effect>) {
+        let now = Instant::now();
+        let mut queued = false;
+        for effect in effects {
+            match effect {
+                Effect::Queued => queued = true,
+                Effect::LeaseGranted { run, worker, attempt } => self.leases.grant(run, worker, attempt, None, now),
+                Effect::LeaseRenewed { run, attempt } => self.leases.renew(run, attempt, now),
+                Effect::LeaseEnded(run) => self.leases.end(run),
+                Effect::Requested(run, requested) => self.leases.request(run, requested),
+                Effect::Published { .. } => {}
+            }
+        }
+        if queued {
+            self.queued.send_modify(|count| *count += 1);
+        }
+        self.revision.send_if_modified(|last| std::mem::replace(last, revision) != revision);
+    }
+}
+
+/// A write that waits for its turn.
+trait Write: Send {
+    /// Whether nobody waits for the answer any more.
+    fn is_abandoned(&self) -> bool;
+    /// Does the write; answers whether it may be committed.
+    fn apply<'t>(&'t mut self, transaction: &'t mut Transaction) -> BoxFuture<'t, bool>;
+    /// Replaces the answer by an error.
+    fn fail(&mut self, error: StoreError);
+    fn answer(self: Box<Self>);
+}
+
+struct Request<F, T, E> {
+    body: Option<F>,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Write for Request<F, T, E>
+where
+    F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn apply<'t>(&'t mut self, transaction: &'t mut Transaction) -> BoxFuture<'t, bool> {
+        async move {
+            let Some(body) = self.body.take() else { return false };
+            // The savepoint undoes what a panicking write left in the database, and there is nothing else that it could leave.
+            let done = std::panic::AssertUnwindSafe(async { body(transaction).await }).catch_unwind().await;
+            let outcome = done.unwrap_or_else(|_| Err(StoreError::Panicked.into()));
+            self.outcome.insert(outcome).is_ok()
+        }
+        .boxed()
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.outcome = Some(Err(error.into()));
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
+            // A caller that went away does not need its answer.
+            let _ = self.reply.send(outcome);
+        }
+    }
+}
+
+enum Message {
+    Write(Box<dyn Write>),
+    /// Empty the write-ahead log.
+    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The way to the writer.
+#[derive(Clone)]
+pub(super) struct Writer {
+    messages: mpsc::Sender<Message>,
+}
+
+impl Writer {
+    /// Starts the writer on its connection. It ends once `closing` is cancelled and what was handed in is done.
+    pub(super) fn start(
+        conn: SqliteConnection,
+        revision: Revision,
+        followers: Arc<Followers>,
+        closing: CancellationToken,
+    ) -> (Self, JoinHandle<Result<(), StoreError>>) {
+        let (messages, receiver) = mpsc::channel(MOST_WAITING);
+        let transaction = Transaction { conn, now: Timestamp::now(), revision, effects: Vec::new() };
+        let task = tokio::spawn(serve(transaction, receiver, followers, closing));
+        (Self { messages }, task)
+    }
+
+    /// Hands a write in and waits until it is committed (or has failed). Once handed in it is done even if the caller goes away, unless
+    /// the caller is gone before its turn comes.
+    pub(super) async fn write<T, E, F>(&self, body: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let request = Request { body: Some(body), outcome: None, reply };
+        self.messages.send(Message::Write(Box::new(request))).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// Moves the write-ahead log into the database and truncates it.
+    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(Message::Checkpoint(reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+async fn serve(
+    mut transaction: Transaction,
+    mut receiver: mpsc::Receiver<Message>,
+    followers: Arc<Followers>,
+    closing: CancellationToken,
+) -> Result<(), StoreError> {
+    let mut messages = Vec::with_capacity(MOST_PER_COMMIT);
+    loop {
+        tokio::select! {
+            biased;
+            received = receiver.recv_many(&mut messages, MOST_PER_COMMIT) => if received == 0 { break },
+            () = closing.cancelled(), if !receiver.is_closed() => receiver.close(),
+        }
+        let mut writes = Vec::with_capacity(messages.len());
+        let mut checkpoints = Vec::new();
+        for message in messages.drain(..) {
+            match message {
+                Message::Write(write) => writes.push(write),
+                Message::Checkpoint(reply) => checkpoints.push(reply),
+            }
+        }
+        commit(&mut transaction, writes, &followers).await;
+        if !checkpoints.is_empty() {
+            let done = db::connect::checkpoint(&mut transaction.conn).await;
+            for reply in checkpoints {
+                let _ = reply.send(done.clone());
+            }
+        }
+    }
+    db::connect::checkpoint(&mut transaction.conn).await?;
+    Ok(transaction.conn.close().await?)
+}
+
+/// Does the writes in one transaction and answers them.
+async fn commit(transaction: &mut Transaction, mut writes: Vec<Box<dyn Write>>, followers: &Followers) {
+    writes.retain(|write| !write.is_abandoned());
+    if writes.is_empty() {
+        return;
+    }
+    let before = transaction.revision;
+    transaction.now = Timestamp::now();
+    match apply_all(transaction, &mut writes).await {
+        Ok(()) => followers.committed(transaction.revision, std::mem::take(&mut transaction.effects)),
+        Err(error) => {
+            tracing::error!(%error, writes = writes.len(), "a transaction failed");
+            // An error such as a full disk may have rolled back already; then there is nothing left to roll back.
+            let _ = sqlx::query("ROLLBACK").execute(&mut transaction.conn).await;
+            transaction.revision = before;
+            transaction.effects.clear();
+            writes.iter_mut().for_each(|write| write.fail(error.clone()));
+        }
+    }
+    writes.into_iter().for_each(|write| write.answer());
+}
+
+/// One transaction with a savepoint a write. An error means that none of them is committed.
+async fn apply_all(transaction: &mut Transaction, writes: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut transaction.conn).await?;
+    let before = transaction.revision;
+    for write in writes {
+        let (revision, effects) = (transaction.revision, transaction.effects.len());
+        sqlx::query("SAVEPOINT write").execute(&mut transaction.conn).await?;
+        if !write.apply(transaction).await {
+            sqlx::query("ROLLBACK TO write").execute(&mut transaction.conn).await?;
+            transaction.revision = revision;
+            transaction.effects.truncate(effects);
+        }
+        sqlx::query("RELEASE write").execute(&mut transaction.conn).await?;
+    }
+    if transaction.revision != before {
+        db::revision::set(&mut transaction.conn, transaction.revision).await?;
+    }
+    sqlx::query("COMMIT").execute(&mut transaction.conn).await?;
+    Ok(())
+}

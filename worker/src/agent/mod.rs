@@ -1,18 +1,217 @@
 //! The agent: everything about a worker that knows the server.
+//!
+//! [`Agent::work`] is the loop: claim, train, claim again. Beside it the heartbeat keeps the leases, whatever the trainers do. Each claimed
+//! run is an [`attempt`]: its trainer has a thread of its own and a [`Session`](crate::trainers::Session) that is really an [`outbox`], which the run's
+//! [`reporter`] empties. What the server wants of a run, and what the worker itself wants, meet in its [`Control`](held::Control), which
+//! the trainer asks before each step.
+//!
+//! The server may be away at any time: the runs go on, their words wait. A lease that is lost (409) ends its attempt at once and without a
+//! trace. When the worker is asked to stop, every trainer finishes its step and saves a checkpoint, and the runs are given back.
 
+mod attempt;
+mod datasets;
 mod error;
+mod heartbeat;
+mod held;
+mod outbox;
+mod reporter;
+mod retry;
+mod server;
+mod start;
+#[cfg(test)]
+mod tests;
+mod timing;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
+use trainyard_wire::WorkerId;
+use trainyard_wire::worker::{ClaimRequest, ClaimedRun, HeldRun, Register, Registered};
 
-use crate::WorkerConfig;
+use crate::data::FileStore;
+use crate::trainers::{Assignment, Ended, Session, TrainError, Workshop};
 pub use error::WorkerError;
+use held::HeldRuns;
+use retry::Backoff;
+use server::{CallError, Server};
+pub use start::run;
+use timing::Timing;
 
-/// Works for the server until `stop` is cancelled, then gives its runs back and returns.
-///
-/// # Errors
-/// [`WorkerError`] where the worker cannot start, or where the server refuses it for good.
-pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), WorkerError> {
-    config.device.open()?;
-    stop.cancelled().await;
-    Ok(())
+/// The function that trains.
+type Train = fn(&Assignment, &Workshop, &dyn Session) -> Result<Ended, TrainError>;
+
+/// A worker process, as far as the server is concerned.
+struct Agent<S> {
+    server: S,
+    register: Register,
+    /// Changes when the server has forgotten this worker.
+    worker_id: AtomicI64,
+    /// Held while the worker registers.
+    registering: Mutex<()>,
+    held: HeldRuns,
+    files: FileStore,
+    download: Mutex<()>,
+    workshop: Workshop,
+    train: Train,
+    /// Runs that are trained at one time, of those that were claimed at once.
+    at_once: u32,
+    claim_at_once: u32,
+    timing: Timing,
+    /// The server shuts its queue down.
+    draining: watch::Sender<bool>,
+    /// The worker is to end.
+    stop: CancellationToken,
+    /// The worker ends, and an absent server is no longer waited for.
+    given_up: CancellationToken,
+}
+
+impl<S: Server> Agent<S> {
+    /// Works until the stop.
+    async fn work(self: Arc<Self>) -> Result<(), WorkerError> {
+        let Some(registered) = self.first_registration().await? else { return Ok(()) };
+        let every = Duration::try_from_secs_f64(registered.heartbeat_seconds).unwrap_or(Duration::from_secs(5));
+        let (heart, leave) = (Arc::clone(&self), Arc::clone(&self));
+        let heartbeat = tokio::spawn(async move { heart.beat(every).await });
+        let leaving = tokio::spawn(async move { leave.leave().await });
+        let overdue = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(self.timing.leave).await;
+        };
+        let worked = tokio::select! {
+            worked = self.claim_and_train() => worked,
+            () = overdue => {
+                tracing::warn!("runs that do not stop are left to their leases");
+                Ok(())
+            }
+        };
+        heartbeat.abort();
+        leaving.abort();
+        worked
+    }
+
+    /// Gives the runs back once the worker is to end, and in a while gives an absent server up.
+    async fn leave(&self) {
+        self.stop.cancelled().await;
+        tracing::info!("the worker is to end: the runs are given back");
+        self.held.release();
+        tokio::time::sleep(self.timing.give_up).await;
+        self.given_up.cancel();
+    }
+
+    async fn claim_and_train(&self) -> Result<(), WorkerError> {
+        let mut backoff = self.backoff();
+        let mut draining = self.draining.subscribe();
+        while !self.stop.is_cancelled() {
+            let claimed = tokio::select! {
+                () = self.stop.cancelled() => break,
+                claimed = async {
+                    // The sender is this agent's own, so it is never gone.
+                    let _ = draining.wait_for(|draining| !draining).await;
+                    self.claim().await
+                } => claimed,
+            };
+            match claimed {
+                Ok(runs) => {
+                    backoff = self.backoff();
+                    self.train_all(runs).await;
+                }
+                Err(CallError::Transient(reason)) => self.pause(&mut backoff, &reason).await,
+                Err(CallError::NotFound(reason) | CallError::Stale(reason)) => {
+                    self.pause(&mut backoff, &reason).await;
+                    self.register_again(self.worker_id()).await;
+                }
+                Err(CallError::Unauthorized(reason)) => return Err(WorkerError::Unauthorized(reason)),
+                Err(CallError::Refused(reason)) => return Err(WorkerError::Refused(reason)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim(&self) -> Result<Vec<ClaimedRun>, CallError> {
+        let wait_seconds = self.timing.claim.as_secs_f64();
+        let claim = ClaimRequest { worker_id: self.worker_id(), max: self.claim_at_once, wait_seconds };
+        Ok(self.server.claim(&claim).await?.runs)
+    }
+
+    /// Trains runs that were claimed together, a few at a time. All of them are held from now on.
+    async fn train_all(&self, runs: Vec<ClaimedRun>) {
+        let held: Vec<_> = runs
+            .into_iter()
+            .map(|claimed| {
+                let run = HeldRun { run_id: claimed.run_id, attempt: claimed.attempt };
+                (self.held.insert(run), run, claimed)
+            })
+            .collect();
+        let train = |(control, run, claimed)| async move {
+            self.execute(claimed, &control).await;
+            self.held.remove(run);
+        };
+        futures::stream::iter(held).for_each_concurrent(self.at_once.max(1) as usize, train).await;
+    }
+
+    /// Waits before the next claim.
+    async fn pause(&self, backoff: &mut Backoff, reason: &str) {
+        let wait = backoff.delay();
+        tracing::warn!(reason, seconds = wait.as_secs_f64(), "no work can be claimed");
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(self.timing.first_retry, self.timing.last_retry)
+    }
+
+    /// Registers, however long the server takes to be there. None where the stop comes first.
+    async fn first_registration(&self) -> Result<Option<Registered>, WorkerError> {
+        let mut backoff = self.backoff();
+        loop {
+            let registered = tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                registered = self.server.register(&self.register) => registered,
+            };
+            match registered {
+                Ok(registered) => {
+                    self.worker_id.store(registered.worker_id.0, Ordering::Relaxed);
+                    let Registered { worker_id, lease_seconds, heartbeat_seconds } = &registered;
+                    tracing::info!(%worker_id, lease_seconds, heartbeat_seconds, "registered");
+                    return Ok(Some(registered));
+                }
+                Err(CallError::Transient(reason)) => {
+                    let wait = backoff.delay();
+                    tracing::warn!(reason, seconds = wait.as_secs_f64(), "the server is not there yet");
+                    tokio::select! {
+                        () = self.stop.cancelled() => return Ok(None),
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+                Err(CallError::Unauthorized(reason)) => return Err(WorkerError::Unauthorized(reason)),
+                Err(error) => return Err(WorkerError::Refused(error.to_string())),
+            }
+        }
+    }
+
+    /// Registers once more, unless that was done since `forgotten` was this worker's id. The next call shows whether it helped.
+    async fn register_again(&self, forgotten: WorkerId) {
+        let _turn = self.registering.lock().await;
+        if self.worker_id() != forgotten {
+            return;
+        }
+        match self.server.register(&self.register).await {
+            Ok(registered) => {
+                self.worker_id.store(registered.worker_id.0, Ordering::Relaxed);
+                tracing::info!(worker_id = %registered.worker_id, "registered again");
+            }
+            Err(error) => tracing::warn!(%error, "cannot register again"),
+        }
+    }
+
+    fn worker_id(&self) -> WorkerId {
+        WorkerId(self.worker_id.load(Ordering::Relaxed))
+    }
 }

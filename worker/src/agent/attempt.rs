@@ -1,0 +1,154 @@
+//! One attempt of one run, from the claim to its last report.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use trainyard_wire::StopReason;
+use trainyard_wire::worker::{ClaimedRun, Finish, HeldRun, Outcome};
+
+use super::datasets::{self, FetchError};
+use super::held::Control;
+use super::outbox::{Bounds, Outbox};
+use super::reporter::{Broken, Reporter};
+use super::server::{CallError, Server};
+use super::{Agent, Train};
+use crate::data::files::sha256;
+use crate::trainers::{Assignment, Ended, Stop, Workshop};
+
+/// Candle's backward recurses once an operation, far deeper than a thread's usual stack allows.
+const STACK_BYTES: usize = 64 << 20;
+
+impl<S: Server> Agent<S> {
+    /// Trains a claimed run and reports on it to its end.
+    pub(super) async fn execute(&self, claimed: ClaimedRun, control: &Arc<Control>) {
+        let run = HeldRun { run_id: claimed.run_id, attempt: claimed.attempt };
+        let (id, attempt) = (run.run_id, run.attempt);
+        tracing::info!(run = %id, %attempt, kind = %claimed.spec.kind(), resumes = claimed.checkpoint.is_some(), "the run begins");
+        let outbox = Arc::new(Outbox::new(Arc::clone(control), Bounds::default()));
+        let (server, given_up, timing) = (&self.server, &self.given_up, &self.timing);
+        let reporter = Reporter { server, run, outbox: &outbox, control, given_up, timing };
+
+        let told = match self.attempt(claimed, &reporter, &outbox).await {
+            Ok(Some(finish)) => {
+                let outcome = finish.outcome;
+                tracing::info!(run = %id, %attempt, %outcome, error = finish.error, "the attempt ends");
+                reporter.finish(finish).await
+            }
+            Ok(None) => Ok(()),
+            Err(broken) => Err(broken),
+        };
+        if let Err(Broken::Refused(reason)) = told {
+            let bare = reporter.finish_bare(failed(StopReason::Error, format!("the server refused the run's report: {reason}")));
+            if let Err(broken) = bare.await {
+                tracing::error!(run = %id, ?broken, "the failure cannot be reported either; the run is left to its lease");
+            }
+        }
+    }
+
+    /// What to tell in the end; nothing of a run that is dropped.
+    async fn attempt(&self, claimed: ClaimedRun, reporter: &Reporter<'_, S>, outbox: &Arc<Outbox>) -> Result<Option<Finish>, Broken> {
+        let assignment = match self.gather(claimed, reporter).await? {
+            Ok(assignment) => assignment,
+            Err(reason) => return Ok(Some(failed(StopReason::Error, reason))),
+        };
+        // Nothing was done yet, so nothing needs to be kept: an earlier checkpoint is still there.
+        if let Some(stop) = reporter.control.stop() {
+            return Ok(finish(Ok(Ended::Stopped(stop))));
+        }
+        let done = CancellationToken::new();
+        let trainer = spawn(self.train, assignment, self.workshop.clone(), Arc::clone(outbox), done.clone());
+        let followed = reporter.follow(&done).await;
+        // Even a run that is dropped has its trainer waited for: the cores are its until it has stopped.
+        let ended = trainer.await.unwrap_or_else(|_| Err("the trainer's thread could not be started".to_owned()));
+        followed.map(|()| finish(ended))
+    }
+
+    /// Brings what the run needs here. The inner error is the run's own fault.
+    async fn gather(&self, claimed: ClaimedRun, reporter: &Reporter<'_, S>) -> Result<Result<Assignment, String>, Broken> {
+        let fetch = || async {
+            // One download at a time: the runs of a sweep want the same files.
+            let _turn = self.download.lock().await;
+            match datasets::fetch(&self.server, &self.files, &claimed.spec).await {
+                Err(FetchError::Call(error @ (CallError::Transient(_) | CallError::Unauthorized(_)))) => Err(error),
+                fetched => Ok(fetched.map_err(|error| error.to_string())),
+            }
+        };
+        let dataset = match reporter.call(fetch).await? {
+            Ok(dataset) => dataset,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let mut checkpoint = None;
+        if let Some(expected) = &claimed.checkpoint {
+            let fetch = || async {
+                match self.server.checkpoint(reporter.run).await {
+                    Err(CallError::NotFound(reason)) => Ok(Err(format!("the checkpoint is missing: {reason}"))),
+                    fetched => fetched.map(Ok),
+                }
+            };
+            let bytes = match reporter.call(fetch).await? {
+                Ok(bytes) => bytes,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            if sha256(&bytes) != *expected {
+                return Ok(Err(format!("the checkpoint is damaged: its sha256 is not {expected}")));
+            }
+            checkpoint = Some(bytes);
+        }
+        Ok(Ok(Assignment { spec: claimed.spec, dataset, checkpoint }))
+    }
+}
+
+/// Trains on a thread of its own. `done` is cancelled in the end, whatever happens.
+fn spawn(
+    train: Train,
+    assignment: Assignment,
+    workshop: Workshop,
+    outbox: Arc<Outbox>,
+    done: CancellationToken,
+) -> oneshot::Receiver<Result<Ended, String>> {
+    let (sender, receiver) = oneshot::channel();
+    let guard = done.drop_guard();
+    let trainer = move || {
+        let _guard = guard;
+        // What a panic may leave half done are the trainer's own values, which go with it, and locks that are read through poison.
+        let ended = catch_unwind(AssertUnwindSafe(|| train(&assignment, &workshop, outbox.as_ref())));
+        let ended = match ended {
+            Ok(ended) => ended.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("the trainer panicked: {}", panic_message(panic.as_ref()))),
+        };
+        // Nobody listens only where the agent itself is gone.
+        let _ = sender.send(ended);
+    };
+    if let Err(error) = std::thread::Builder::new().name("trainer".to_owned()).stack_size(STACK_BYTES).spawn(trainer) {
+        tracing::error!(%error, "the trainer's thread cannot be started");
+    }
+    receiver
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+fn failed(stop_reason: StopReason, error: String) -> Finish {
+    Finish { outcome: Outcome::Failed, stop_reason: Some(stop_reason), error: Some(error), result: None }
+}
+
+/// What the server is told of an end.
+fn finish(ended: Result<Ended, String>) -> Option<Finish> {
+    let stopped = |outcome, stop_reason| Finish { outcome, stop_reason, error: None, result: None };
+    match ended {
+        Ok(Ended::Succeeded { stop_reason, result }) => {
+            Some(Finish { outcome: Outcome::Succeeded, stop_reason: Some(stop_reason), error: None, result: Some(result) })
+        }
+        Ok(Ended::Diverged { error }) => Some(failed(StopReason::Diverged, error)),
+        Ok(Ended::Stopped(Stop::Release)) => Some(stopped(Outcome::Released, None)),
+        Ok(Ended::Stopped(Stop::Pause)) => Some(stopped(Outcome::Paused, None)),
+        Ok(Ended::Stopped(Stop::Cancel)) => Some(stopped(Outcome::Cancelled, Some(StopReason::Cancelled))),
+        Ok(Ended::Stopped(Stop::Drop)) => None,
+        Err(error) => Some(failed(StopReason::Error, error)),
+    }
+}

@@ -1,0 +1,79 @@
+//! The start of a worker process.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use candle_core::{Device, DeviceLocation};
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+use trainyard_wire::client::Client;
+use trainyard_wire::worker::Register;
+
+use super::held::HeldRuns;
+use super::timing::Timing;
+use super::{Agent, WorkerError};
+use crate::WorkerConfig;
+use crate::data::FileStore;
+use crate::data::files::MOST_BYTES;
+use crate::trainers::{self, Workshop};
+
+/// Works for the server until `stop` is cancelled, then gives its runs back and returns.
+///
+/// Bounds the process's global rayon pool to the wanted threads, unless something made that pool before.
+///
+/// # Errors
+/// [`WorkerError`] where the worker cannot start, or where the server refuses it for good. A server that is not there is waited for.
+pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), WorkerError> {
+    let device = config.device.open()?;
+    let threads = bound_threads(config.threads);
+    let client = Client::new(&config.server, Some(config.token))?;
+    let files = FileStore::open(&config.cache_dir, MOST_BYTES);
+    let files = files.map_err(|source| WorkerError::Cache { path: config.cache_dir.clone(), source })?;
+    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+    let register = Register {
+        pid: std::process::id(),
+        host: nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default(),
+        device: device_name(&device),
+        threads,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let agent = Agent {
+        server: client,
+        register,
+        worker_id: AtomicI64::new(0),
+        registering: Mutex::new(()),
+        held: HeldRuns::default(),
+        files,
+        download: Mutex::new(()),
+        workshop: Workshop::new(device),
+        train: trainers::train,
+        at_once: threads,
+        claim_at_once: config.claim_at_once.max(1),
+        timing: Timing::default(),
+        draining: watch::Sender::new(false),
+        stop,
+        given_up: CancellationToken::new(),
+    };
+    Arc::new(agent).work().await
+}
+
+/// Bounds the cores that training takes; returns how many these are.
+fn bound_threads(wanted: Option<usize>) -> usize {
+    if let Some(wanted) = wanted {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(wanted.max(1));
+        if let Err(error) = pool.thread_name(|index| format!("train-{index}")).build_global() {
+            tracing::warn!(%error, "the number of threads was settled before the worker started");
+        }
+    }
+    // Without a wish, rayon itself reads RAYON_NUM_THREADS and else takes all cores.
+    rayon::current_num_threads().min(wanted.unwrap_or(usize::MAX)).max(1)
+}
+
+/// `cpu`, or the accelerator with its number.
+fn device_name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}

@@ -4,9 +4,12 @@
 //! - [`config`]: what a server is started with, and what requests and runs may cost
 //! - [`store`]: everything the server remembers; [`blobs`]: file contents by hash
 //! - `http`: the routes, who may use them, and what an error looks like
+//! - `admission`: whether a submit may be queued, and at what cost
+//! - `telemetry`: the figures of `/metrics`
 //! - `tokens`: secrets and the files that hold the first ones
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admission;
 pub mod blobs;
 pub mod config;
 mod db;
@@ -14,6 +17,7 @@ mod http;
 mod leases;
 pub mod server;
 pub mod store;
+mod telemetry;
 mod tokens;
 
 pub use config::{Limits, ServerConfig};

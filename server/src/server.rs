@@ -3,14 +3,24 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use trainyard_wire::token::Scope;
 
 use crate::config::ServerConfig;
+use crate::http::app::{App, PARSERS};
+use crate::http::credentials::Credentials;
+use crate::http::documentation::Document;
+use crate::http::origin::HostPolicy;
+use crate::http::sessions::Sessions;
 use crate::http::{self, connections};
+use crate::store::{NewToken, OpenError, Store, StoreError, StoreOptions};
+use crate::telemetry;
 use crate::tokens::{self, Secret, TokenFileError};
 
 /// How long [`Server::shutdown`] waits for requests in hand.
@@ -19,21 +29,25 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot make the data folder {path}: {source}")]
-    DataDir { path: String, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Token(#[from] TokenFileError),
+    #[error("the API's description cannot be written: {0}")]
+    Document(#[from] serde_json::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
 }
 
 /// A server that serves in background tasks of the runtime that started it.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     admin_token: Secret,
     admin_token_file: PathBuf,
     worker_token_file: PathBuf,
+    store: Store,
     stop: CancellationToken,
     abort: CancellationToken,
     serving: JoinHandle<()>,
@@ -42,18 +56,50 @@ pub struct Server {
 impl Server {
     /// Opens the store, sees to the tokens, binds and serves. Answers once requests are accepted.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        let data_dir_error = |source| StartError::DataDir { path: config.data_dir.display().to_string(), source };
-        std::fs::create_dir_all(&config.data_dir).map_err(data_dir_error)?;
+        let options = StoreOptions { lease: config.lease, ..StoreOptions::default() };
+        let store = Store::open(&config.data_dir, options).await?;
+        match Self::serve(config, store.clone()).await {
+            Ok(server) => Ok(server),
+            Err(error) => {
+                if let Err(error) = store.close().await {
+                    tracing::warn!(%error, "the store did not close cleanly");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn serve(config: ServerConfig, store: Store) -> Result<Self, StartError> {
         let (admin_token, admin_token_file) = token(config.admin_token_file.as_deref(), &config.data_dir.join("admin.token"))?;
-        let (_, worker_token_file) = token(config.worker_token_file.as_deref(), &config.data_dir.join("worker.token"))?;
+        let (worker_token, worker_token_file) = token(config.worker_token_file.as_deref(), &config.data_dir.join("worker.token"))?;
+        for (name, scope, secret) in [("admin", Scope::Admin, &admin_token), ("worker", Scope::Worker, &worker_token)] {
+            let token = NewToken { name: name.to_owned(), scopes: vec![scope], secret_sha256: secret.hash(), expires_at: None };
+            let stored = store.insert_token(token).await?;
+            if stored.revoked_at.is_some() || !stored.scopes.contains(&scope) {
+                tracing::warn!(name, "the token in the {name} token file was revoked or has other scopes");
+            }
+        }
+        let sessions = Sessions::load(config.data_dir.join("sessions.json"));
+        let credentials = Credentials::load(&store, sessions).await?;
 
         let listen_error = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-        let app = http::router();
-        let serving = tokio::spawn(connections::serve(listener, app, config.limits, stop.clone(), abort.clone()));
-        Ok(Self { address, admin_token, admin_token_file, worker_token_file, stop, abort, serving })
+        let endpoints = http::endpoints();
+        let app = Arc::new(App {
+            store: store.clone(),
+            limits: Arc::new(config.limits.clone()),
+            credentials,
+            metrics: telemetry::recorder(),
+            document: Document::new(&endpoints.openapi)?,
+            stop: stop.clone(),
+            parsers: Semaphore::new(PARSERS),
+        });
+        tokio::spawn(telemetry::upkeep(app.metrics.clone(), stop.clone()));
+        let router = http::router(endpoints, app, HostPolicy::new(&config.allowed_hosts));
+        let serving = tokio::spawn(connections::serve(listener, router, config.limits, stop.clone(), abort.clone()));
+        Ok(Self { address, admin_token, admin_token_file, worker_token_file, store, stop, abort, serving })
     }
 
     /// Where the server listens, with the port that the system chose if 0 was asked for.
@@ -78,6 +124,7 @@ impl Server {
 
     /// Ends the long polls, finishes the requests in hand within 10 s, and closes the store.
     pub async fn shutdown(self) {
+        self.store.begin_drain();
         self.stop.cancel();
         let mut serving = self.serving;
         if tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
@@ -87,6 +134,15 @@ impl Server {
                 tracing::error!(%error, "the accept loop ended badly");
             }
         }
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 

@@ -1,11 +1,140 @@
-//! The HTTP API.
+//! The HTTP API: its routes, who may use them, and what an error looks like.
+//!
+//! [`endpoints`] is the one table of routes with the access that each needs ([`endpoints::Endpoints`] says why nothing can be left out of it).
+//! [`router`] wraps it, from the outside in: a request's id and log ([`request_id`]), problem bodies ([`problem`]), security headers ([`headers`]), panics,
+//! foreign hosts and origins ([`origin`]), slow bodies, authentication ([`credentials`]). Handlers hold no rules of their own: they read the request, ask the
+//! [`Store`](crate::store::Store), and write the answer.
 
+mod access;
+mod actions;
+pub(crate) mod app;
+mod artifacts;
+mod compare;
+mod conditional;
 pub(crate) mod connections;
+pub(crate) mod credentials;
+mod dashboard;
+mod datasets;
+pub(crate) mod documentation;
+pub(crate) mod endpoints;
+mod extract;
+mod headers;
+mod health;
+mod history;
+mod jobs;
+pub(crate) mod origin;
+mod paging;
+mod problem;
+mod request_id;
+mod runs;
+pub(crate) mod sessions;
+mod tools;
+mod worker_protocol;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::Uri;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+use trainyard_wire::token::Scope;
+use utoipa_axum::routes;
 
-/// All routes.
-pub(crate) fn router() -> Router {
-    Router::new().route("/healthz", get(async || "ok\n"))
+use app::Shared;
+use endpoints::{Access, Endpoints};
+use origin::HostPolicy;
+use problem::ApiError;
+
+/// All routes of the API with the access they need.
+pub(crate) fn endpoints() -> Endpoints {
+    use Access::{Authenticated, Public};
+    const READ: Access = Access::Scoped(Scope::Read);
+    const SUBMIT: Access = Access::Scoped(Scope::Submit);
+    const WORKER: Access = Access::Scoped(Scope::Worker);
+    const ADMIN: Access = Access::Scoped(Scope::Admin);
+
+    Endpoints::new(documentation::base())
+        .add(Public, routes!(health::healthz))
+        .add(Public, routes!(health::readyz))
+        .add(READ, routes!(health::metrics))
+        .add(SUBMIT, routes!(jobs::submit))
+        .add(READ, routes!(jobs::list))
+        .add(READ, routes!(jobs::get))
+        .add(SUBMIT, routes!(actions::cancel_job))
+        .add(SUBMIT, routes!(actions::pause_job))
+        .add(SUBMIT, routes!(actions::resume_job))
+        .add(SUBMIT, routes!(actions::retry_job))
+        .add(READ, routes!(runs::list))
+        .add(READ, routes!(runs::get))
+        .add(READ, routes!(runs::events))
+        .add(READ, routes!(runs::logs))
+        .add(READ, routes!(runs::certificates))
+        .add(READ, routes!(history::get))
+        .add(READ, routes!(artifacts::list))
+        .add(READ, routes!(artifacts::get))
+        .add(SUBMIT, routes!(actions::cancel_run))
+        .add(SUBMIT, routes!(actions::pause_run))
+        .add(SUBMIT, routes!(actions::resume_run))
+        .add(SUBMIT, routes!(actions::retry_run))
+        .add(READ, routes!(compare::get))
+        .add(SUBMIT, routes!(datasets::upload))
+        .add(READ, routes!(datasets::list))
+        .add(READ, routes!(datasets::get))
+        .add(READ, routes!(health::workers))
+        .add(READ, routes!(tools::network))
+        .add(READ, routes!(tools::convolution))
+        .add(ADMIN, routes!(access::create))
+        .add(ADMIN, routes!(access::list))
+        .add(ADMIN, routes!(access::revoke))
+        .add(Authenticated, routes!(access::sign_in))
+        .add(Authenticated, routes!(access::session))
+        .add(Authenticated, routes!(access::sign_out))
+        .add(WORKER, routes!(worker_protocol::register))
+        .add(WORKER, routes!(worker_protocol::claim))
+        .add(WORKER, routes!(worker_protocol::heartbeat))
+        .add(WORKER, routes!(worker_protocol::report))
+        .add(WORKER, routes!(worker_protocol::put_artifact))
+        .add(WORKER, routes!(worker_protocol::held_artifact))
+        .add(WORKER, routes!(worker_protocol::dataset))
+        .add(WORKER, routes!(worker_protocol::dataset_file))
+        .add(READ, routes!(documentation::openapi))
+        .add(READ, routes!(documentation::entry))
+        .add(READ, routes!(documentation::page))
+        .add(READ, routes!(documentation::asset))
+}
+
+/// The service that answers requests.
+pub(crate) fn router(endpoints: Endpoints, app: Shared, hosts: HostPolicy) -> Router {
+    let body_timeout = RequestBodyTimeoutLayer::new(app.limits.body_idle_timeout);
+    endpoints
+        .protected
+        .fallback(no_route)
+        // Over the fallback as well: without a token nobody learns which routes there are.
+        .layer(middleware::from_fn_with_state(app.clone(), authenticate))
+        .merge(endpoints.public)
+        .merge(dashboard::routes())
+        // Handlers bound their bodies themselves, each by its own limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(body_timeout)
+        .layer(middleware::from_fn_with_state(hosts, origin::check))
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(middleware::from_fn(headers::secure))
+        .layer(middleware::from_fn(problem::render))
+        .layer(middleware::from_fn(request_id::assign))
+        .with_state(app)
+}
+
+async fn authenticate(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
+    match app.credentials.identify(request.method(), request.headers()) {
+        Ok(identity) => {
+            request.extensions_mut().insert(identity);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn no_route(uri: Uri) -> ApiError {
+    ApiError::not_found(uri.path())
 }

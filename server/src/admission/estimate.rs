@@ -1,0 +1,180 @@
+//! What a run takes, counted before it is queued.
+//!
+//! All counts saturate: one that does not fit into 64 bits is over every limit. They are upper estimates made of the terms that grow, not measurements; the
+//! formulas stand beside the code.
+
+use trainyard_theory::log_schedule::LogSchedule;
+use trainyard_theory::network::{Architecture, NetworkConfig};
+use trainyard_theory::regression::spectrum_cost;
+use trainyard_wire::Spec;
+use trainyard_wire::job::Estimate;
+use trainyard_wire::spec::ColourizationSpec;
+use trainyard_wire::spec::RegressionSpec;
+use trainyard_wire::spec::colourization::NetworkName;
+use trainyard_wire::spec::optimizer::OptimizerName;
+use trainyard_wire::spec::regression::Record;
+
+/// Bytes of a metric's point in the database, with its index.
+const POINT_BYTES: u64 = 48;
+/// Metrics that a regression records at a step.
+const REGRESSION_METRICS: u64 = 6;
+/// Metrics that a colourization records at a step, and at an epoch.
+const COLOURIZATION_METRICS: u64 = 4;
+/// Rounds of k-means that make the palette.
+const PALETTE_ROUNDS: u64 = 50;
+/// Pictures in a row of a sample: grey, truth, prediction, error.
+const SAMPLE_PICTURES: u64 = 4;
+
+/// How large a run's data are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// n rows and d columns.
+    Problem { n: u64, d: u64 },
+    /// Training and validation images, square with this side.
+    Images { train: u64, val: u64, side: u64 },
+}
+
+/// The estimate of a run whose data have this size.
+pub(crate) fn estimate(spec: &Spec, size: Size) -> Estimate {
+    match (spec, size) {
+        (Spec::Regression(spec), Size::Problem { n, d }) => regression(spec, n, d),
+        (Spec::Colourization(spec), Size::Images { train, val, side }) => colourization(spec, train, val, side),
+        (Spec::Regression(_) | Spec::Colourization(_), _) => nothing_fits(),
+    }
+}
+
+/// Numbers of the optimizer's state beside each weight.
+fn optimizer_slots(name: OptimizerName) -> u64 {
+    match name {
+        OptimizerName::Gd | OptimizerName::Sgd => 0,
+        OptimizerName::Momentum | OptimizerName::RmsProp => 1,
+        OptimizerName::Adam | OptimizerName::AdamW => 2,
+    }
+}
+
+/// A step on b rows takes 2·b·d multiply-adds (Xw and Xᵀr), a recorded one 4·n·d more (the whole loss and gradient, and the projection on the row space). Memory
+/// holds X twice, the decomposition's U and V, t, and the weights with the optimizer's state.
+fn regression(spec: &RegressionSpec, n: u64, d: u64) -> Estimate {
+    let recorded = match spec.record {
+        Record::Every => spec.steps,
+        Record::Logarithmic => LogSchedule::new(spec.steps).steps().count() as u64,
+    };
+    let batch = spec.optimizer.batch_size.unwrap_or(n);
+    let slots = optimizer_slots(spec.optimizer.name);
+    let side = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
+    let steps = product(&[2, spec.steps, batch, d]);
+    let records = product(&[4, recorded, n, d]);
+    let factors = product(&[2, n.saturating_add(d), n.min(d)]);
+    let numbers = sum(&[product(&[2, n, d]), factors, n, product(&[d, slots.saturating_add(4)])]);
+    Estimate {
+        steps: spec.steps,
+        parameters: d,
+        memory_bytes: product(&[8, numbers]),
+        multiply_adds: sum(&[steps, records, spectrum_cost(side(n), side(d))]),
+        disk_bytes: sum(&[product(&[recorded, REGRESSION_METRICS, POINT_BYTES]), product(&[8, d, slots.saturating_add(2)])]),
+    }
+}
+
+/// An epoch takes three times the network's multiply-adds for each training image (forward, and twice that backward) and once for each validation image;
+/// making the palette 3·colours for each pixel a round. Memory is that of theory's accounting for one batch, with both data sets as bytes, grey values and
+/// classes (8 bytes a pixel). On disk remain the model and the best one, a checkpoint, the sample pictures and the metrics.
+fn colourization(spec: &ColourizationSpec, train: u64, val: u64, side: u64) -> Estimate {
+    let config = network(spec, side);
+    let slots = optimizer_slots(spec.optimizer.name);
+    let batch = spec.batch_size.min(train);
+    let (Ok(accounting), Ok(training)) = (config.accounting(), config.training_memory(batch, slots)) else { return nothing_fits() };
+    let steps = product(&[spec.epochs, train.div_ceil(spec.batch_size.max(1))]);
+    let pixels = product(&[train.saturating_add(val), side, side]);
+    let epoch = product(&[accounting.multiply_accumulates, product(&[3, train]).saturating_add(val)]);
+    let palette = product(&[3, PALETTE_ROUNDS, spec.num_colours, train, side, side]);
+    let samples = spec.epochs.checked_div(spec.sample_every).map_or(0, |count| count.saturating_add(1));
+    let pictures = product(&[samples, spec.sample_images.min(val), SAMPLE_PICTURES, 3, side, side]);
+    let models = product(&[4, accounting.weights, slots.saturating_add(4)]);
+    let points = product(&[COLOURIZATION_METRICS, steps.saturating_add(spec.epochs)]);
+    Estimate {
+        steps,
+        parameters: accounting.weights,
+        memory_bytes: sum(&[training, product(&[8, pixels])]),
+        multiply_adds: sum(&[product(&[spec.epochs, epoch]), palette]),
+        disk_bytes: sum(&[models, pictures, product(&[points, POINT_BYTES])]),
+    }
+}
+
+fn network(spec: &ColourizationSpec, side: u64) -> NetworkConfig {
+    NetworkConfig {
+        architecture: architecture(spec.network.name),
+        kernel: spec.network.kernel,
+        num_filters: spec.network.num_filters,
+        in_channels: 1,
+        num_colours: spec.num_colours,
+        height: side,
+        width: side,
+    }
+}
+
+/// The theory's name of a network.
+pub(crate) fn architecture(name: NetworkName) -> Architecture {
+    match name {
+        NetworkName::PoolUpsample => Architecture::PoolUpsample,
+        NetworkName::ConvTranspose => Architecture::ConvTranspose,
+        NetworkName::Unet => Architecture::Unet,
+    }
+}
+
+fn nothing_fits() -> Estimate {
+    Estimate { steps: u64::MAX, parameters: u64::MAX, memory_bytes: u64::MAX, multiply_adds: u64::MAX, disk_bytes: u64::MAX }
+}
+
+fn product(factors: &[u64]) -> u64 {
+    factors.iter().fold(1, |product: u64, factor| product.saturating_mul(*factor))
+}
+
+fn sum(terms: &[u64]) -> u64 {
+    terms.iter().fold(0, |sum: u64, term| sum.saturating_add(*term))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use trainyard_wire::Spec;
+
+    use super::{Size, estimate};
+
+    fn colourization(changes: serde_json::Value) -> Spec {
+        let mut spec = json!({"kind": "colourization", "dataset": {"name": "synthetic"}, "network": {"name": "unet"},
+            "optimizer": {"name": "adam", "learning_rate": 0.001}});
+        spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        Spec::from_value(spec, "/spec").unwrap()
+    }
+
+    #[test]
+    fn the_usual_colourization_counts_as_known() {
+        let size = Size::Images { train: 5000, val: 1000, side: 32 };
+        let counted = estimate(&colourization(json!({})), size);
+        assert_eq!((counted.steps, counted.parameters), (25 * 50, 56_856));
+        assert!(counted.memory_bytes < 1 << 30, "{counted:?}");
+        let epoch = estimate(&colourization(json!({"epochs": 1})), size).multiply_adds;
+        let two = estimate(&colourization(json!({"epochs": 2})), size).multiply_adds;
+        assert_eq!(counted.multiply_adds - two, 23 * (two - epoch));
+    }
+
+    #[test]
+    fn counts_that_do_not_fit_saturate() {
+        let huge = Size::Images { train: u64::MAX, val: u64::MAX, side: 512 };
+        let counted = estimate(&colourization(json!({"epochs": 10_000})), huge);
+        assert_eq!((counted.steps, counted.multiply_adds, counted.memory_bytes), (u64::MAX, u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn a_regression_step_costs_two_products_with_its_batch() {
+        let spec = |steps: u64| {
+            let spec = json!({"kind": "regression", "problem": {"source": "synthetic", "n": 100, "d": 7, "condition": 3}, "record": "every",
+                "optimizer": {"name": "sgd", "learning_rate": 0.1, "batch_size": 10}, "steps": steps});
+            Spec::from_value(spec, "/spec").unwrap()
+        };
+        let size = Size::Problem { n: 100, d: 7 };
+        let (one, two) = (estimate(&spec(1), size), estimate(&spec(2), size));
+        assert_eq!(two.multiply_adds - one.multiply_adds, 2 * 10 * 7 + 4 * 100 * 7);
+        assert_eq!((two.steps, two.parameters), (2, 7));
+    }
+}

@@ -1,0 +1,111 @@
+//! Whether a submit may be queued, and at what cost.
+//!
+//! The spec is valid by itself already ([`trainyard_wire::spec`]). Here it meets the world: [`facts`] looks up the datasets and problems that it names and
+//! pins their hashes into it, [`estimate`] counts what each run will take, the counts are compared with the [`Limits`], and [`warnings`] says what theory
+//! finds doubtful. All of it happens off the runtime's threads, and nothing is queued unless every run passes.
+
+pub(crate) mod estimate;
+mod facts;
+mod refusal;
+mod warnings;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use trainyard_wire::job::{DryRun, Estimate, PlannedRun};
+use trainyard_wire::spec::regression::ProblemSource;
+use trainyard_wire::spec::submit::Submission;
+use trainyard_wire::spec::sweep::Sweep;
+use trainyard_wire::state::Kind;
+use trainyard_wire::{FieldError, Spec};
+
+use crate::config::Limits;
+use crate::store::{Store, StoreError};
+use facts::Facts;
+
+/// A run with at most so many multiply-adds takes well under a second: a worker may claim several at once.
+const SMALL_RUN: u64 = 100_000_000;
+/// And leaves at most so many bytes behind.
+const SMALL_DISK: u64 = 4 << 20;
+
+/// Why a submit is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdmissionError {
+    /// 422.
+    #[error("the job asks for what there is not, or for too much")]
+    Refused(Vec<FieldError>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the check broke off: {0}")]
+    BrokenOff(#[from] tokio::task::JoinError),
+}
+
+/// A job that may be queued.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) priority: i32,
+    pub(crate) kind: Kind,
+    pub(crate) sweep: Sweep,
+    pub(crate) runs: Vec<PlannedRun>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// What `?dry_run=true` answers. Where a sweep repeats an inline problem, its numbers are left out.
+    pub(crate) fn dry_run(mut self) -> DryRun {
+        if self.runs.len() > 1 {
+            for run in &mut self.runs {
+                if let Spec::Regression(spec) = &mut run.spec
+                    && spec.problem.source == ProblemSource::Inline
+                {
+                    (spec.problem.x, spec.problem.t) = (None, None);
+                }
+            }
+        }
+        DryRun { run_count: self.runs.len() as u64, runs: self.runs, warnings: self.warnings }
+    }
+}
+
+/// Checks a submission against the store and the limits.
+pub(crate) async fn admit(store: &Store, limits: &Arc<Limits>, submission: Submission) -> Result<Plan, AdmissionError> {
+    let facts = Facts::gather(store, &submission).await?;
+    let limits = Arc::clone(limits);
+    tokio::task::spawn_blocking(move || plan(submission, &facts, &limits)).await?.map_err(AdmissionError::Refused)
+}
+
+fn plan(submission: Submission, facts: &Facts, limits: &Limits) -> Result<Plan, Vec<FieldError>> {
+    let Submission { name, tags, priority, sweep, points } = submission;
+    // A submission has at least one point, and all of one kind.
+    let kind = points.first().map_or(Kind::Regression, |point| point.spec.kind());
+    let mut runs = Vec::with_capacity(points.len());
+    for mut point in points {
+        let admitted = facts.apply(&mut point.spec).and_then(|size| {
+            let estimate = estimate::estimate(&point.spec, size);
+            refusal::check(&point.spec, size, &estimate, limits)?;
+            Ok(estimate)
+        });
+        match admitted {
+            Ok(estimate) => runs.push(PlannedRun { sweep_point: point.sets, spec: point.spec, estimate }),
+            Err(error) => return Err(vec![refusal::into_sweep(error, &point.sets, &sweep)]),
+        }
+    }
+    let warnings = warnings::of(runs.iter().map(|run| &run.spec));
+    Ok(Plan { name, tags, priority, kind, sweep, runs, warnings })
+}
+
+/// Whether a worker may take the run together with others.
+pub(crate) fn is_small(estimate: &Estimate) -> bool {
+    estimate.multiply_adds <= SMALL_RUN && estimate.disk_bytes <= SMALL_DISK
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,114 @@
+//! What theory finds doubtful about a submit that is accepted all the same.
+
+use trainyard_theory::regression::{Problem, Spectrum, spectrum_cost};
+use trainyard_wire::Spec;
+use trainyard_wire::spec::RegressionSpec;
+use trainyard_wire::spec::optimizer::{OptimizerName, Schedule};
+use trainyard_wire::spec::regression::{ProblemSource, ProblemSpec};
+
+/// Operations that one spectrum may take here; larger problems are certified by the worker.
+const MOST_OPERATIONS: u64 = 20_000_000;
+/// Most warnings of a submit.
+const MOST: usize = 20;
+
+/// The warnings of a job's runs, each once.
+pub(super) fn of<'a>(specs: impl Iterator<Item = &'a Spec>) -> Vec<String> {
+    let mut warnings: Vec<String> = Vec::new();
+    // A sweep mostly repeats one problem.
+    let mut last: Option<(&ProblemSpec, Option<f64>)> = None;
+    for spec in specs {
+        let Spec::Regression(spec) = spec else { continue };
+        let known = last.filter(|(problem, _)| *problem == &spec.problem);
+        let (_, lambda_max) = *last.insert(known.unwrap_or_else(|| (&spec.problem, lambda_max(&spec.problem))));
+        if let Some(warning) = lambda_max.and_then(|lambda_max| doubt(spec, lambda_max))
+            && !warnings.contains(&warning)
+        {
+            warnings.push(warning);
+        }
+        if warnings.len() == MOST {
+            break;
+        }
+    }
+    warnings
+}
+
+/// The largest eigenvalue of H, where it is known or cheap.
+fn lambda_max(problem: &ProblemSpec) -> Option<f64> {
+    match problem.source {
+        // By definition of the synthetic problems.
+        ProblemSource::Synthetic => Some(2.0),
+        ProblemSource::Inline => {
+            let (x, t) = (problem.x.as_ref()?, problem.t.as_ref()?);
+            let columns = x.first()?.len();
+            if spectrum_cost(x.len(), columns) > MOST_OPERATIONS {
+                return None;
+            }
+            let problem = Problem::new(x.concat(), t.clone(), columns).ok()?;
+            Spectrum::of(&problem).ok().map(|spectrum| spectrum.lambda_max())
+        }
+        ProblemSource::Dataset => None,
+    }
+}
+
+fn doubt(spec: &RegressionSpec, lambda_max: f64) -> Option<String> {
+    let optimizer = &spec.optimizer;
+    let rate = optimizer.learning_rate;
+    let curvature = lambda_max + 2.0 * spec.l2;
+    if curvature <= 0.0 {
+        return None;
+    }
+    let decay = optimizer.weight_decay.unwrap_or(0.0);
+    match optimizer.name {
+        // |1 − λ − η·λ_max(H̃)| < 1
+        OptimizerName::Gd | OptimizerName::Sgd => {
+            let limit = (2.0 - decay) / curvature;
+            (rate >= limit).then(|| format!("learning_rate {rate} is not below the stability limit 2/λ_max = {limit}: the run may diverge"))
+        }
+        // The heavy ball's bound, 2(1 + β)/λ_max.
+        OptimizerName::Momentum if decay == 0.0 => {
+            let limit = 2.0 * (1.0 + optimizer.beta.unwrap_or(0.0)) / curvature;
+            (rate >= limit)
+                .then(|| format!("learning_rate {rate} is not below the stability limit 2(1 + β)/λ_max = {limit}: the run may diverge"))
+        }
+        OptimizerName::RmsProp if optimizer.schedule == Schedule::Constant => {
+            let limit = 2.0 * optimizer.epsilon.unwrap_or(0.0).sqrt() / curvature;
+            (rate >= limit).then(|| {
+                format!(
+                    "learning_rate {rate} is not below 2√ε/λ_max = {limit}: RMSProp at a fixed rate may end in a small cycle; a schedule that goes to 0 settles"
+                )
+            })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use trainyard_wire::Spec;
+
+    use super::of;
+
+    fn warnings(optimizer: Value) -> Vec<String> {
+        // H = (2/n)·XᵀX = 2·[[4, 2], [2, 1]] has λ_max = 10.
+        let spec =
+            json!({"kind": "regression", "problem": {"source": "inline", "x": [[2, 1]], "t": [2]}, "optimizer": optimizer, "steps": 10});
+        let spec = Spec::from_value(spec, "/spec").unwrap();
+        of([&spec, &spec].into_iter())
+    }
+
+    #[test]
+    fn a_rate_over_the_stability_limit_is_warned_of_once() {
+        assert!(warnings(json!({"name": "gd", "learning_rate": 0.19})).is_empty());
+        let found = warnings(json!({"name": "gd", "learning_rate": 0.21}));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("2/λ_max = 0.2"), "{found:?}");
+    }
+
+    #[test]
+    fn rmsprop_at_a_fixed_rate_is_warned_of_and_with_a_schedule_not() {
+        assert_eq!(warnings(json!({"name": "rmsprop", "learning_rate": 0.01})).len(), 1);
+        assert!(warnings(json!({"name": "rmsprop", "learning_rate": 0.01, "schedule": "cosine"})).is_empty());
+        assert!(warnings(json!({"name": "rmsprop", "learning_rate": 1e-6})).is_empty());
+    }
+}

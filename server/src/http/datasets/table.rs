@@ -1,0 +1,124 @@
+//! CSV tables: a header, then rows of finite numbers.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use trainyard_wire::spec::regression::{MOST_COLUMNS, MOST_ROWS};
+
+/// What a table holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) columns: Vec<String>,
+    pub(super) rows: u64,
+}
+
+/// Why a file is no table.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TableError {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("cannot read the staged file: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads the whole file at `path`. Blocks.
+pub(super) fn read(path: &Path) -> Result<Table, TableError> {
+    parse(BufReader::with_capacity(1 << 17, File::open(path)?))
+}
+
+fn parse(bytes: impl Read) -> Result<Table, TableError> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let columns = header(reader.byte_headers().map_err(unreadable)?)?;
+    let mut record = csv::ByteRecord::new();
+    let mut rows = 0u64;
+    while reader.read_byte_record(&mut record).map_err(unreadable)? {
+        rows += 1;
+        let line = record.position().map_or(0, csv::Position::line);
+        let place = || format!("row {rows} (line {line})");
+        if rows > MOST_ROWS {
+            return Err(TableError::Invalid(format!("has more than {MOST_ROWS} rows")));
+        }
+        if record.len() != columns.len() {
+            return Err(TableError::Invalid(format!("{}: has {} cells where the header has {}", place(), record.len(), columns.len())));
+        }
+        for (cell, column) in record.iter().zip(&columns) {
+            let text = String::from_utf8_lossy(cell);
+            if !text.trim().parse::<f64>().is_ok_and(f64::is_finite) {
+                let shown: String = text.chars().take(40).collect();
+                return Err(TableError::Invalid(format!("{}, column `{column}`: `{shown}` is not a finite number", place())));
+            }
+        }
+    }
+    if rows == 0 {
+        return Err(TableError::Invalid("has a header and no rows".to_owned()));
+    }
+    Ok(Table { columns, rows })
+}
+
+fn header(record: &csv::ByteRecord) -> Result<Vec<String>, TableError> {
+    let invalid = |detail: String| Err(TableError::Invalid(detail));
+    if record.len() < 2 {
+        return invalid("must have a header of at least two columns, a target and an input".to_owned());
+    }
+    // One more than a problem is wide: the target.
+    if record.len() as u64 > MOST_COLUMNS + 1 {
+        return invalid(format!("has {} columns; at most {} are allowed", record.len(), MOST_COLUMNS + 1));
+    }
+    let mut columns = Vec::with_capacity(record.len());
+    let mut seen = HashSet::new();
+    for (number, cell) in (1..).zip(record) {
+        // Spreadsheets begin a file with a byte order mark.
+        let cell = if number == 1 { cell.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(cell) } else { cell };
+        let Ok(name) = str::from_utf8(cell).map(str::trim) else { return invalid(format!("the header's column {number} is not UTF-8")) };
+        if name.is_empty() || name.chars().count() > 200 {
+            return invalid(format!("the header's column {number} must have a name of 1 to 200 characters"));
+        }
+        if !seen.insert(name.to_owned()) {
+            return invalid(format!("the header has the column `{name}` twice"));
+        }
+        columns.push(name.to_owned());
+    }
+    if columns.iter().all(|name| name.parse::<f64>().is_ok()) {
+        return invalid("the first line must be a header of names, and has numbers only".to_owned());
+    }
+    Ok(columns)
+}
+
+fn unreadable(error: csv::Error) -> TableError {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => TableError::Io(error),
+        other => TableError::Invalid(format!("cannot be read as CSV: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Table, parse};
+
+    #[test]
+    fn a_table_is_its_columns_and_its_rows() {
+        let table = parse("\u{feff}size, \"price, net\"\r\n1,2.5\r\n-3e4,0\r\n".as_bytes()).unwrap();
+        assert_eq!(table, Table { columns: vec!["size".to_owned(), "price, net".to_owned()], rows: 2 });
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_row_and_column() {
+        for (text, detail) in [
+            ("", "must have a header of at least two columns, a target and an input"),
+            ("a\n1\n", "must have a header of at least two columns, a target and an input"),
+            ("a,a\n1,2\n", "the header has the column `a` twice"),
+            ("a,\n1,2\n", "the header's column 2 must have a name of 1 to 200 characters"),
+            ("1,2\n3,4\n", "the first line must be a header of names, and has numbers only"),
+            ("a,b\n", "has a header and no rows"),
+            ("a,b\n1,2\n3\n", "row 2 (line 3): has 1 cells where the header has 2"),
+            ("a,b\n1,2\n3,x\n", "row 2 (line 3), column `b`: `x` is not a finite number"),
+            ("a,b\n1,NaN\n", "row 1 (line 2), column `b`: `NaN` is not a finite number"),
+            ("a,b\n1,inf\n", "row 1 (line 2), column `b`: `inf` is not a finite number"),
+            ("a,b\n1,\n", "row 1 (line 2), column `b`: `` is not a finite number"),
+        ] {
+            assert_eq!(parse(text.as_bytes()).unwrap_err().to_string(), detail, "for {text:?}");
+        }
+    }
+}

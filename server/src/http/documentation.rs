@@ -1,0 +1,88 @@
+//! The OpenAPI document at `/v1/openapi.json` and the page that shows it at `/docs/`.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use sha2::{Digest as _, Sha256};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder};
+use utoipa_swagger_ui::Config;
+
+use super::app::Shared;
+use super::conditional::matches;
+use super::extract::Path;
+use super::problem::ApiError;
+use crate::admission::hex;
+
+static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/v1/openapi.json")));
+
+/// The document before any route is in it.
+pub(crate) fn base() -> OpenApi {
+    let description = "Submit training runs, follow their metrics, fetch their files. Every error is an RFC 9457 problem. Lists come in pages: \
+                       the next one is in `Link: <…>; rel=\"next\"`. Unknown query parameters are refused.";
+    let info = InfoBuilder::new()
+        .title("Trainyard")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(description))
+        .license(Some(License::new("MIT OR Apache-2.0")))
+        .build();
+    let mut openapi = OpenApiBuilder::new().info(info).security(Some([SecurityRequirement::new("token", Vec::<String>::new())])).build();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of `POST /v1/tokens`")).build();
+    openapi.components.get_or_insert_with(Default::default).add_security_scheme("token", SecurityScheme::Http(token));
+    openapi
+}
+
+/// The document as text, and its hash.
+#[derive(Debug)]
+pub(crate) struct Document {
+    text: String,
+    hash: String,
+}
+
+impl Document {
+    pub(crate) fn new(openapi: &OpenApi) -> Result<Self, serde_json::Error> {
+        let text = openapi.to_json()?;
+        let hash = hex(&Sha256::digest(text.as_bytes()));
+        Ok(Self { text, hash })
+    }
+}
+
+/// The OpenAPI document of this API.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "documentation",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object)))]
+pub(crate) async fn openapi(State(app): State<Shared>, headers: HeaderMap) -> Response {
+    let Document { text, hash } = &app.document;
+    let tag = [(header::ETAG, format!("\"{hash}\""))];
+    if matches(&headers, hash) {
+        return (StatusCode::NOT_MODIFIED, tag).into_response();
+    }
+    (tag, [(header::CONTENT_TYPE, "application/json")], text.clone()).into_response()
+}
+
+/// To the page that shows this document.
+#[utoipa::path(get, path = "/docs", tag = "documentation", responses((status = 308, description = "To `/docs/`")))]
+pub(crate) async fn entry() -> Redirect {
+    Redirect::permanent("/docs/")
+}
+
+/// The page that shows this document.
+#[utoipa::path(get, path = "/docs/", tag = "documentation", responses((status = 200, content_type = "text/html", body = String)))]
+pub(crate) async fn page() -> Result<Response, ApiError> {
+    file("")
+}
+
+/// A script or style of the page.
+#[utoipa::path(get, path = "/docs/{*path}", tag = "documentation", params(("path" = String, Path)),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+pub(crate) async fn asset(Path(path): Path<String>) -> Result<Response, ApiError> {
+    file(&path)
+}
+
+fn file(path: &str) -> Result<Response, ApiError> {
+    let found = utoipa_swagger_ui::serve(path, Arc::clone(&PAGE)).map_err(ApiError::internal)?;
+    let file = found.ok_or_else(|| ApiError::not_found(format!("/docs/{path}")))?;
+    Ok(([(header::CONTENT_TYPE, file.content_type)], Body::from(file.bytes.into_owned())).into_response())
+}

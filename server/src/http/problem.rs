@@ -1,0 +1,229 @@
+//! Errors of the HTTP API and how they become RFC 9457 problem bodies.
+//!
+//! Handlers and extractors return [`ApiError`]; each variant says its status. `IntoResponse` only attaches a [`Draft`] to the
+//! response: [`render`], the outermost layer, writes the body, because it alone knows the request's id. It also turns error
+//! responses that are not ours (axum's 405, a body limit of a library) into problems, so that no other error body exists.
+//! What went wrong inside goes to the log under the same id and never to the client.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use trainyard_wire::problem::CONTENT_TYPE;
+use trainyard_wire::token::Scope;
+use trainyard_wire::{FieldError, Problem};
+
+use super::request_id::RequestId;
+use crate::admission::AdmissionError;
+use crate::store::StoreError;
+
+/// Why a request is not answered as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// 400: the request cannot be read at all.
+    #[error("{0}")]
+    Malformed(String),
+    /// 400: a query parameter is unknown or has a value that it cannot have.
+    #[error("the query is not valid")]
+    Query(Vec<FieldError>),
+    /// 401: no credentials, or none that are known, unexpired and unrevoked.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// 403: the credentials do not include the scope that the route needs.
+    #[error("the token lacks the scope {0}")]
+    Forbidden(Scope),
+    /// 403: the request was made for another host, or by a page of another origin.
+    #[error("{0}")]
+    ForeignOrigin(String),
+    /// 404: no such route, or no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// 408: the client was too slow to send the body.
+    #[error("the body did not arrive in time")]
+    Timeout,
+    /// 409: the thing is in a state that does not allow it, or the attempt is stale.
+    #[error("{0}")]
+    Conflict(String),
+    /// 413: the body is longer than allowed.
+    #[error("the body is longer than the {0} bytes that are allowed here")]
+    TooLarge(u64),
+    /// 415: the body is not of the type that the route takes.
+    #[error("the body must be {0}")]
+    MediaType(&'static str),
+    /// 416: the range lies outside the bytes there are.
+    #[error("the range lies outside the {0} bytes there are")]
+    Range(u64),
+    /// 422: read, and not valid.
+    #[error("the request is not valid")]
+    Invalid(Vec<FieldError>),
+    /// 422: the idempotency key came before with another body.
+    #[error("the idempotency key was used before with another body")]
+    KeyReused,
+    /// 503: too much is waiting already, or the server is shutting down.
+    #[error("{0}")]
+    Unavailable(String),
+    /// 500: not the client's fault; the text goes to the log only.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl ApiError {
+    /// One error of the body at `pointer`.
+    pub(crate) fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+    }
+
+    /// One error of the query parameter `name`.
+    pub(crate) fn query(name: &str, detail: impl Into<String>) -> Self {
+        Self::Query(vec![FieldError { pointer: format!("?{name}"), detail: detail.into() }])
+    }
+
+    pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::NotFound(format!("{what} does not exist"))
+    }
+
+    /// Something inside failed.
+    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
+        Self::Internal(error.to_string())
+    }
+
+    /// Status, type and title.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed-request", "Malformed request"),
+            Self::Query(_) => (StatusCode::BAD_REQUEST, "invalid-query", "Invalid query"),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", "No valid credentials"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Scope missing"),
+            Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign-origin", "Foreign host or origin"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "Too slow"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
+            Self::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported media type"),
+            Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range", "Range not satisfiable"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request"),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key reused"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Unauthorized(_) => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"trainyard\""))),
+            Self::Forbidden(scope) => {
+                let challenge = format!("Bearer realm=\"trainyard\", error=\"insufficient_scope\", scope=\"{scope}\"");
+                HeaderValue::try_from(challenge).ok().map(|value| (header::WWW_AUTHENTICATE, value))
+            }
+            Self::Unavailable(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            Self::Range(size) => HeaderValue::try_from(format!("bytes */{size}")).ok().map(|value| (header::CONTENT_RANGE, value)),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::Unavailable("the server is shutting down".to_owned()),
+            error => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<AdmissionError> for ApiError {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::Refused(errors) => Self::Invalid(errors),
+            AdmissionError::Store(error) => error.into(),
+            AdmissionError::BrokenOff(error) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// A problem on its way to [`render`].
+#[derive(Clone, Debug)]
+struct Draft {
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    /// For the log.
+    cause: Option<String>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, kind, title) = self.kind();
+        let mut draft = Draft { kind, title, detail: self.to_string(), errors: Vec::new(), cause: None };
+        let mut headers = HeaderMap::new();
+        headers.extend(self.header());
+        match self {
+            Self::Internal(cause) => {
+                draft.cause = Some(cause);
+                "something failed inside the server; its log has more under the request id".clone_into(&mut draft.detail);
+            }
+            Self::Invalid(errors) | Self::Query(errors) => {
+                if let Some(first) = errors.first() {
+                    let place = if first.pointer.is_empty() { "the body" } else { &first.pointer };
+                    draft.detail = format!("{place}: {}", first.detail);
+                }
+                draft.errors = errors;
+            }
+            _ => {}
+        }
+        let mut response = (status, headers).into_response();
+        response.extensions_mut().insert(draft);
+        response
+    }
+}
+
+/// The outermost layer: writes the problem bodies.
+pub(crate) async fn render(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+    let mut response = next.run(request).await;
+    if !response.status().is_client_error() && !response.status().is_server_error() {
+        return response;
+    }
+    let status = response.status();
+    let draft = match response.extensions_mut().remove::<Draft>() {
+        Some(draft) => draft,
+        None => foreign(status),
+    };
+    if let Some(cause) = &draft.cause {
+        tracing::error!(%status, cause, "a request failed inside the server");
+    }
+    let problem = Problem {
+        r#type: format!("/problems/{}", draft.kind),
+        title: draft.title.to_owned(),
+        status: status.as_u16(),
+        detail: draft.detail,
+        errors: draft.errors,
+        request_id: id.to_string(),
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    // A struct of strings and numbers always serializes.
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    Response::from_parts(parts, body.into())
+}
+
+/// The problem for an error response that some library made.
+fn foreign(status: StatusCode) -> Draft {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let (kind, detail) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "the resource is there, but not with this method; see the Allow header"),
+        StatusCode::NOT_FOUND => ("not-found", "there is no such resource"),
+        _ => ("error", "the request could not be answered"),
+    };
+    let cause = status.is_server_error().then(|| "a library answered with a server error".to_owned());
+    Draft { kind, title, detail: detail.to_owned(), errors: Vec::new(), cause }
+}
+
+/// Turns a panic of a handler into a 500.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is CatchPanicLayer's")]
+pub(crate) fn panicked(payload: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let message = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    ApiError::Internal(format!("a handler panicked: {}", message.unwrap_or("without a message"))).into_response()
+}

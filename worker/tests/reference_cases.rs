@@ -4,6 +4,8 @@
 //! `TRAINYARD_CASES` set to a folder, the cases there are checked instead. Every tensor must agree within a relative
 //! error `‖a − b‖/‖b‖` of 1e-4; where the reference is zero, it must be exactly zero.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};

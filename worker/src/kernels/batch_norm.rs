@@ -25,7 +25,6 @@ fn channel_planes(values: &[f32], channel: usize, channels: usize, plane: usize)
 
 /// Mean and variance of `[N, channels, plane]`.
 #[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 pub fn statistics(input: &[f32], channels: usize, plane: usize) -> Statistics {
     let count = input.len() / channels;
     let (mean, variance) = (0..channels)
@@ -42,7 +41,6 @@ pub fn statistics(input: &[f32], channels: usize, plane: usize) -> Statistics {
 
 /// `1/√(variance + ε)` per channel.
 #[must_use]
-#[allow(clippy::cast_possible_truncation)]
 pub fn inverse_deviation(variance: &[f32], epsilon: f64) -> Vec<f32> {
     variance.iter().map(|&v| (1.0 / (f64::from(v) + epsilon).sqrt()) as f32).collect()
 }
@@ -71,7 +69,6 @@ pub struct ParameterGradients {
 
 /// Sums of the output gradient `g` and of `g·x̂` per channel, with `x̂` the normalized input.
 #[must_use]
-#[allow(clippy::cast_possible_truncation)]
 pub fn parameter_gradients(
     input: &[f32],
     output_gradient: &[f32],
@@ -100,7 +97,7 @@ pub fn parameter_gradients(
 
 /// Gradient of the input where mean and variance are the batch's own:
 /// `weight·inverse_deviation·(g − mean(g) − x̂·mean(g·x̂))`.
-#[allow(clippy::too_many_arguments, clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+#[allow(clippy::too_many_arguments)]
 pub fn input_gradient(
     input: &[f32],
     output_gradient: &[f32],

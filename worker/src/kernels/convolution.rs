@@ -4,7 +4,7 @@
 //! [`input_gradient`], its input gradient is [`forward`], and its weight gradient is [`weight_gradient`] with input and
 //! output gradient exchanged.
 //!
-//! Each image is unfolded into a matrix ([`im2col`](super::im2col)) and multiplied on one thread; images run in
+//! Each image is unfolded into a matrix (`im2col`) and multiplied on one thread; images run in
 //! parallel.
 
 use std::cell::RefCell;
@@ -167,7 +167,6 @@ pub fn weight_gradient(geometry: &Geometry, input: &[f32], output_gradient: &[f3
 }
 
 /// Gradient of the bias: the sum of each channel of `output_gradient` `[N, channels, plane]`.
-#[allow(clippy::cast_possible_truncation)]
 pub fn bias_gradient(output_gradient: &[f32], plane: usize, bias_gradient: &mut [f32]) {
     let channels = bias_gradient.len();
     bias_gradient.par_iter_mut().enumerate().for_each(|(channel, sum)| {

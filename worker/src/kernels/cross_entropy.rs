@@ -18,7 +18,6 @@ pub struct Score {
 impl Score {
     /// Mean loss and share of hits.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn means(&self) -> (f64, f64) {
         (self.loss_sum / self.pixels as f64, self.hits as f64 / self.pixels as f64)
     }
@@ -87,7 +86,6 @@ pub fn score(logits: &[f32], classes: &[u32], colours: usize, pixels: usize) -> 
 ///
 /// # Panics
 /// Where lengths do not fit or a class is not below `colours`.
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 pub fn loss_and_gradient(logits: &[f32], classes: &[u32], colours: usize, pixels: usize, gradient: &mut [f32]) -> f32 {
     assert_eq!(logits.len(), classes.len() * colours, "logits and classes do not fit");
     assert_eq!(logits.len(), gradient.len(), "logits and gradient differ in length");

@@ -27,7 +27,7 @@ impl<'a> Matrix<'a> {
 
 /// `output = lhs·rhs`, or `output += lhs·rhs` where `accumulate`; `output` is row-major. The order of sums depends on
 /// the shapes and the machine's cache sizes, not on threads.
-#[allow(unsafe_code, clippy::cast_possible_wrap)]
+#[allow(unsafe_code)]
 pub(super) fn matmul(output: &mut [f32], lhs: Matrix<'_>, rhs: Matrix<'_>, accumulate: bool) {
     let (m, n, k) = (lhs.rows, rhs.columns, lhs.columns);
     assert_eq!(k, rhs.rows, "inner dimensions differ");

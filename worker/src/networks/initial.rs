@@ -28,7 +28,6 @@ impl Builder {
     }
 
     /// A parameter uniform in ±1/√`fan_in`.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     pub fn uniform(&mut self, name: String, shape: &[usize], fan_in: usize) -> Entry {
         let bound = 1.0 / (fan_in as f64).sqrt();
         let entry = self.layout.parameters.push(name, shape);

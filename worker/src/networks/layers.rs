@@ -186,7 +186,6 @@ impl BatchNorm2d {
     ///
     /// # Errors
     /// Where the input does not fit, or has one value per channel in training.
-    #[allow(clippy::cast_precision_loss)]
     pub fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let (weight, bias) = (pass.parameter(&self.weight)?, pass.parameter(&self.bias)?);
         match &mut pass.mode {

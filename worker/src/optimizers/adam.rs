@@ -32,7 +32,6 @@ impl<F: Float> Adam<F> {
 }
 
 impl<F: Float> Optimizer<F> for Adam<F> {
-    #[allow(clippy::cast_precision_loss)] // step counts stay far below 2⁵³
     fn step(&mut self, weights: &mut [F], gradient: &[F], learning_rate: F) {
         assert_eq!(weights.len(), gradient.len(), "weights and gradient differ in length");
         assert_eq!(weights.len(), self.first_moment.len(), "weights and moments differ in length");

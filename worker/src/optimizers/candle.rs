@@ -54,7 +54,6 @@ impl candle_nn::Optimizer for VarOptimizer {
 
     /// # Errors
     /// Where the store holds no gradient of the variable.
-    #[allow(clippy::cast_possible_truncation)]
     fn step(&mut self, grads: &GradStore) -> Result<()> {
         let Some(gradient) = grads.get(&self.var) else {
             bail!("backward left no gradient for the flat variable");

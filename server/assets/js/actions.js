@@ -5,6 +5,7 @@
 import { actOnRun } from "./api.js";
 import { runTitle } from "./describe.js";
 import { el, reconcile } from "./dom.js";
+import { maySubmit } from "./session.js";
 import { toast } from "./toast.js";
 
 const LABELS = { pause: "Pause", resume: "Resume", retry: "Retry", cancel: "Cancel" };
@@ -12,7 +13,7 @@ const DONE = { pause: "pausing", resume: "queued again", retry: "queued again", 
 
 /** The actions that a run's state allows. */
 export function actionsFor(run) {
-  if (run.requested === "cancel") return [];
+  if (run.requested === "cancel" || !maySubmit()) return [];
   switch (run.state) {
     case "queued":
       return ["pause", "cancel"];

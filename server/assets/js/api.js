@@ -129,9 +129,10 @@ export function artifactPath(runId, name) {
   return `/v1/runs/${runId}/artifacts/${name.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-/** Exchanges a token for the session cookie. */
+/** Exchanges a token for the session cookie; who signed in: `{name, scopes}`. */
 export async function openSession(token) {
-  await send("/v1/session", { method: "POST", headers: { authorization: `Bearer ${token}` }, signingIn: true });
+  const headers = { authorization: `Bearer ${token}` };
+  return (await send("/v1/session", { method: "POST", headers, signingIn: true })).json();
 }
 
 export async function closeSession() {

@@ -14,11 +14,12 @@ import { setAttribute } from "./dom.js";
 import { showConnection } from "./poll.js";
 import { mountRun } from "./run.js";
 import { mountRuns } from "./runs.js";
-import { mountSignIn, takeTokenFromAddress } from "./session.js";
+import { loadSession, mountSignIn, setSession, takeTokenFromAddress } from "./session.js";
 import { toast } from "./toast.js";
 
 const container = document.getElementById("page");
 const signOutButton = document.getElementById("sign-out");
+const navDocs = document.getElementById("nav-docs");
 const navRuns = document.getElementById("nav-runs");
 
 let page = null;
@@ -34,6 +35,7 @@ function readRoute() {
 function show() {
   const next = readRoute();
   signOutButton.hidden = false;
+  navDocs.hidden = false;
   setAttribute(navRuns, "aria-current", next.name === "runs" ? "page" : null);
   const samePage = page?.navigate && route?.name === next.name && route.id === next.id;
   route = next;
@@ -51,6 +53,7 @@ function showSignIn(message = "") {
   page?.unmount();
   route = { name: "sign-in" };
   signOutButton.hidden = true;
+  navDocs.hidden = true;
   setAttribute(navRuns, "aria-current", null);
   showConnection("waiting", "signed out");
   document.title = "Sign in · Trainyard";
@@ -66,11 +69,12 @@ function showSignIn(message = "") {
 async function start() {
   const token = takeTokenFromAddress();
   if (token === null) {
-    show();
+    await loadSession();
+    if (route?.name !== "sign-in") show();
     return;
   }
   try {
-    await openSession(token);
+    setSession(await openSession(token));
     route = null;
     show();
   } catch (error) {

@@ -4,7 +4,7 @@
 // it before anything else runs, so it stays neither in the address bar nor in the history; it is exchanged for an HttpOnly cookie and
 // forgotten. Nothing is kept in web storage. Without a session, a form asks for a token and does the same.
 
-import { openSession } from "./api.js";
+import { get, openSession } from "./api.js";
 import { el, setText } from "./dom.js";
 
 /** The token of `#token=…` or null. The address keeps any other part of the fragment (`#/runs/1&token=…`). */
@@ -18,6 +18,23 @@ export function takeTokenFromAddress() {
   } catch {
     return match[2];
   }
+}
+
+let session = null;
+
+/** Notes who is signed in: `{name, scopes}`, or null for nobody known. */
+export function setSession(next) {
+  session = next;
+}
+
+/** Asks the server who is signed in; where that cannot be told, the pages find out themselves. */
+export async function loadSession() {
+  setSession(await get("/v1/session").catch(() => null));
+}
+
+/** Whether buttons that change runs make sense. The server decides; this only spares the reader refusals. */
+export function maySubmit() {
+  return session === null || session.scopes.some((scope) => scope === "submit" || scope === "admin");
 }
 
 /** Shows the sign-in form in `container`; calls `signedIn` once the server took a token. */
@@ -40,7 +57,7 @@ export function mountSignIn(container, { message = "", signedIn }) {
     button.disabled = true;
     setText(error, "");
     try {
-      await openSession(token);
+      setSession(await openSession(token));
       input.value = "";
       signedIn();
     } catch (failure) {

@@ -140,9 +140,9 @@ mod tests {
     async fn a_dead_worker_is_replaced_and_a_stop_reaches_the_living_one() {
         let folder = tempfile::tempdir().unwrap();
         let starts = folder.path().join("starts");
-        // The first dies; the second waits for its input to end or SIGTERM, and says that it went.
+        // The first dies at once; the second waits for its input to end or for SIGTERM, and says if it was that.
         let script = format!(
-            "echo x >> {0}; [ $(wc -l < {0}) = 1 ] && kill -9 $$; trap 'echo stopped >> {0}; exit 0' TERM; read line",
+            "trap 'echo stopped >> {0}; exit 0' TERM; echo x >> {0}; [ $(wc -l < {0}) = 1 ] && kill -9 $$; read line",
             starts.display()
         );
         let supervisor = Supervisor::start(&shell(&script), 1);
@@ -152,7 +152,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         supervisor.shutdown().await;
-        assert!(std::fs::read_to_string(&starts).unwrap().starts_with("x\nx\n"));
+        assert_eq!(std::fs::read_to_string(&starts).unwrap(), "x\nx\nstopped\n");
     }
 
     #[tokio::test]

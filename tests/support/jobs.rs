@@ -1,0 +1,48 @@
+//! Jobs that the tests submit.
+
+use serde_json::{Value, json};
+
+/// One equation in two unknowns, with the optimizer given.
+pub fn two_unknowns(optimizer: Value) -> Value {
+    json!({"spec": {
+        "kind": "regression",
+        "problem": {"source": "inline", "x": [[2, 1]], "t": [2]},
+        "initial_weights": "zeros",
+        "optimizer": optimizer,
+        "l2": 0,
+        "steps": 20000,
+        "seed": 0
+    }})
+}
+
+/// A regression that is done in a moment.
+pub fn quick() -> Value {
+    let mut job = two_unknowns(json!({"name": "gd", "learning_rate": 0.1}));
+    job["spec"]["steps"] = json!(10);
+    job
+}
+
+/// A small colourization of built-in images: two steps an epoch.
+pub fn colourization(epochs: u64) -> Value {
+    json!({"spec": {
+        "kind": "colourization",
+        "dataset": {"name": "synthetic", "train_images": 32, "val_images": 8, "size": 16},
+        "network": {"name": "unet", "kernel": 3, "num_filters": 4},
+        "num_colours": 8,
+        "optimizer": {"name": "adam", "learning_rate": 0.001},
+        "batch_size": 16,
+        "epochs": epochs,
+        "shuffle": true,
+        "sample_every": 0,
+        "sample_images": 4,
+        "seed": 0
+    }})
+}
+
+/// A colourization that takes some seconds, so that something can happen to it on the way.
+pub fn long_colourization() -> Value {
+    let mut job = colourization(60);
+    job["spec"]["dataset"]["train_images"] = json!(128);
+    job["spec"]["dataset"]["size"] = json!(32);
+    job
+}

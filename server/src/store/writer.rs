@@ -287,3 +287,6 @@ async fn apply_all(transaction: &mut Transaction, writes: &mut [Box<dyn Write>])
     sqlx::query("COMMIT").execute(&mut transaction.conn).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

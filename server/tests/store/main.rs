@@ -1,0 +1,14 @@
+//! The store through its public calls, each test on a data folder of its own.
+#![allow(clippy::unwrap_used)]
+
+mod actions;
+mod artifacts;
+mod datasets;
+mod leases;
+mod metrics;
+mod queue;
+mod reports;
+mod restart;
+mod submit;
+mod tokens;
+mod world;

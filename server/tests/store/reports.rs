@@ -1,0 +1,128 @@
+//! Reports: stored as a whole, once, and only of the attempt that holds the run.
+
+use serde_json::json;
+use trainyard_server::store::WorkerError;
+use trainyard_wire::run::{Certificate, LogLevel, LogLine, Progress};
+use trainyard_wire::worker::{Directive, Finish, Outcome, Report};
+use trainyard_wire::{Attempt, Number, RunId, RunState, StopReason, Timestamp};
+
+use crate::world::{World, batch, finish, report};
+
+fn full_report(attempt: Attempt) -> Report {
+    Report {
+        metrics: vec![batch("loss", &[(0, 2.0), (1, 1.0)])],
+        progress: Some(Progress { step: 1, total_steps: 10, epoch: None, eta_seconds: Some(0.5) }),
+        logs: vec![LogLine { time: Timestamp(5), level: LogLevel::Info, message: "begun".to_owned() }],
+        certificates: vec![Certificate {
+            claim: "stable".to_owned(),
+            formula: "η < 2/λ".to_owned(),
+            predicted: Number(1.0),
+            measured: Number(f64::NAN),
+            tolerance: Number(f64::INFINITY),
+            holds: true,
+        }],
+        ..report(attempt)
+    }
+}
+
+#[tokio::test]
+async fn all_that_a_report_tells_is_stored() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    let answer = world.store.report(claimed.run_id, full_report(claimed.attempt)).await.unwrap();
+    assert_eq!(answer.directive, Directive::Continue);
+    let run = world.run(claimed.run_id).await;
+    assert_eq!(run.progress, Progress { step: 1, total_steps: 10, epoch: None, eta_seconds: Some(0.5) });
+    assert_eq!(run.summary["loss"].last, Number(1.0));
+    let logs = world.store.logs(claimed.run_id, 0, 10).await.unwrap().unwrap();
+    assert_eq!(logs.lines, full_report(claimed.attempt).logs);
+    let certificates = world.store.certificates(claimed.run_id).await.unwrap().unwrap().certificates;
+    assert!(certificates[0].measured.0.is_nan());
+    assert_eq!((certificates[0].predicted, certificates[0].tolerance), (Number(1.0), Number(f64::INFINITY)));
+}
+
+#[tokio::test]
+async fn a_repeated_report_changes_nothing() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    world.store.report(claimed.run_id, full_report(claimed.attempt)).await.unwrap();
+    let (run, revision) = (world.run(claimed.run_id).await, world.store.revision());
+    world.store.report(claimed.run_id, full_report(claimed.attempt)).await.unwrap();
+    assert_eq!(world.run(claimed.run_id).await, run);
+    assert_eq!(world.store.revision(), revision);
+    assert_eq!(world.store.logs(claimed.run_id, 0, 10).await.unwrap().unwrap().lines.len(), 1);
+}
+
+#[tokio::test]
+async fn a_finish_stores_what_the_run_came_to() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    let result = json!({"weights": [0.5, 1.0], "loss": 0.25, "steps": 10});
+    let ended = Finish { outcome: Outcome::Succeeded, stop_reason: Some(StopReason::Converged), error: None, result: Some(result.clone()) };
+    let last = Report { metrics: vec![batch("loss", &[(10, 0.25)])], finish: Some(ended), ..report(claimed.attempt) };
+    world.store.report(claimed.run_id, last).await.unwrap();
+    let run = world.run(claimed.run_id).await;
+    assert_eq!((run.state, run.stop_reason, run.result), (RunState::Succeeded, Some(StopReason::Converged), Some(result)));
+    assert_eq!(run.summary["loss"].last_step, 10);
+    assert!(run.finished_at.is_some());
+    assert_eq!(run.progress.eta_seconds, None);
+    assert_eq!(world.events(claimed.run_id).await, ["queued", "claimed", "succeeded"]);
+}
+
+#[tokio::test]
+async fn a_repeated_finish_is_answered_and_changes_nothing() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    let last = finish(claimed.attempt, Outcome::Released);
+    world.store.report(claimed.run_id, last.clone()).await.unwrap();
+    let again = world.claim().await;
+    let run = world.run(claimed.run_id).await;
+    world.store.report(claimed.run_id, last).await.unwrap();
+    assert_eq!(world.run(claimed.run_id).await, run);
+    assert_eq!((run.state, run.attempt), (RunState::Running, again.attempt));
+    let other = world.store.report(claimed.run_id, finish(claimed.attempt, Outcome::Succeeded)).await;
+    assert!(matches!(other, Err(WorkerError::Stale)));
+}
+
+#[tokio::test]
+async fn a_stale_attempt_changes_nothing() {
+    let world = World::new().await;
+    let stale = world.submit_and_claim().await;
+    world.expire().await;
+    // First nobody holds the run, then another attempt does, then it is over.
+    for stage in 0..3 {
+        let current = if stage == 1 { Some(world.claim().await) } else { None };
+        if stage == 2 {
+            let current = Attempt(stale.attempt.0 + 1);
+            world.store.report(stale.run_id, finish(current, Outcome::Succeeded)).await.unwrap();
+        }
+        let (run, revision) = (world.run(stale.run_id).await, world.store.revision());
+        let refused = world.store.report(stale.run_id, full_report(stale.attempt)).await;
+        assert!(matches!(refused, Err(WorkerError::Stale)), "stage {stage}");
+        let refused = world.store.report(stale.run_id, finish(stale.attempt, Outcome::Failed)).await;
+        assert!(matches!(refused, Err(WorkerError::Stale)), "stage {stage}");
+        let refused = world.put(&stale, "checkpoint.safetensors", b"stale", Some(5)).await;
+        assert!(matches!(refused, Err(WorkerError::Stale)), "stage {stage}");
+        let refused = world.store.held_artifact(stale.run_id, stale.attempt, "checkpoint.safetensors").await;
+        assert!(matches!(refused, Err(WorkerError::Stale)), "stage {stage}");
+        assert_eq!(world.run(stale.run_id).await, run, "stage {stage}");
+        assert_eq!(world.store.revision(), revision, "stage {stage}");
+        assert!(world.store.artifacts(stale.run_id).await.unwrap().unwrap().artifacts.is_empty());
+        assert!(world.store.logs(stale.run_id, 0, 10).await.unwrap().unwrap().lines.is_empty());
+        assert!(current.is_none_or(|current| current.attempt == Attempt(2)));
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_makes_no_sense_is_refused_as_a_whole() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    let mut uneven = full_report(claimed.attempt);
+    uneven.metrics.push(batch("other", &[(1, 1.0)]));
+    uneven.metrics[1].times.clear();
+    let refused = world.store.report(claimed.run_id, uneven).await;
+    assert!(matches!(refused, Err(WorkerError::Report { pointer, .. }) if pointer == "/metrics/1"));
+    assert!(world.run(claimed.run_id).await.summary.is_empty());
+    let unknown = world.store.report(RunId(99), report(Attempt(1))).await;
+    assert!(matches!(unknown, Err(WorkerError::UnknownRun)));
+}

@@ -6,7 +6,7 @@ use http::StatusCode;
 use trainyard_wire::RunId;
 use trainyard_wire::client::{Client, ClientError};
 use trainyard_wire::dataset::Dataset;
-use trainyard_wire::worker::{ClaimRequest, Claims, HeldRun, Heartbeat, HeartbeatAnswer, Register, Registered, Report, ReportAnswer};
+use trainyard_wire::worker::{ClaimRequest, Claims, Heartbeat, HeartbeatAnswer, HeldRun, Register, Registered, Report, ReportAnswer};
 
 /// Why a call did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -72,10 +72,24 @@ const ROOF: Material = Material { colour: [0.30, 0.16, 0.30], texture: Texture::
 /// A region of the picture, in units of its side, y downwards.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
-    Disc { x: f64, y: f64, radius: f64 },
-    Box { left: f64, right: f64, top: f64, bottom: f64 },
+    Disc {
+        x: f64,
+        y: f64,
+        radius: f64,
+    },
+    Box {
+        left: f64,
+        right: f64,
+        top: f64,
+        bottom: f64,
+    },
     /// Pointing upwards.
-    Triangle { x: f64, top: f64, bottom: f64, half_width: f64 },
+    Triangle {
+        x: f64,
+        top: f64,
+        bottom: f64,
+        half_width: f64,
+    },
 }
 
 impl Shape {

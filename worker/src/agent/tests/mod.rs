@@ -16,7 +16,6 @@ use fake::{Call, FakeServer, State};
 
 /// An agent at work for a fake server.
 struct World {
-    server: FakeServer,
     stop: CancellationToken,
     work: JoinHandle<Result<(), WorkerError>>,
     _folder: tempfile::TempDir,
@@ -36,7 +35,7 @@ impl World {
             leave: Duration::from_secs(60),
         };
         let agent = Agent {
-            server: server.clone(),
+            server,
             register: Register { pid: 1, host: String::new(), device: "cpu".to_owned(), threads: 1, version: String::new() },
             worker_id: AtomicI64::new(0),
             registering: Mutex::default(),
@@ -52,7 +51,7 @@ impl World {
             stop: stop.clone(),
             given_up: CancellationToken::new(),
         };
-        Self { server, stop, work: tokio::spawn(Arc::new(agent).work()), _folder: folder }
+        Self { stop, work: tokio::spawn(Arc::new(agent).work()), _folder: folder }
     }
 
     /// Asks the agent to stop and waits until it has.

@@ -89,7 +89,20 @@ impl<'a> Attempt<'a> {
         let checkpoint_timer = Timer::new(workshop.colourization_checkpoint);
         let metrics_timer = Timer::new(METRICS_EVERY);
         let position = Position::default();
-        Ok(Self { spec, prepared, device, session, network, optimizer, batches, position, total_steps, val, metrics_timer, checkpoint_timer })
+        Ok(Self {
+            spec,
+            prepared,
+            device,
+            session,
+            network,
+            optimizer,
+            batches,
+            position,
+            total_steps,
+            val,
+            metrics_timer,
+            checkpoint_timer,
+        })
     }
 
     fn run(mut self) -> Result<Ended, TrainError> {

@@ -43,7 +43,8 @@ fn draw(prepared: &Prepared, predicted: &[u8]) -> RgbImage {
     let (height, width, pixels) = (prepared.height, prepared.width, prepared.pixels());
     let rows = predicted.len() / pixels;
     let palette = &prepared.palette;
-    let mut picture = RgbImage::from_pixel((4 * (width + GAP) - GAP) as u32, (rows * (height + GAP)).saturating_sub(GAP) as u32, BACKGROUND);
+    let mut picture =
+        RgbImage::from_pixel((4 * (width + GAP) - GAP) as u32, (rows * (height + GAP)).saturating_sub(GAP) as u32, BACKGROUND);
     for (index, &prediction) in predicted.iter().enumerate() {
         let (image, pixel) = (index / pixels, index % pixels);
         let truth = prepared.val.classes[index];

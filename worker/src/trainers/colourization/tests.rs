@@ -67,9 +67,14 @@ fn a_run_reports_its_epochs_and_leaves_a_model_its_description_and_pictures() {
     let description: Value = serde_json::from_slice(&session.artifact("model.json")).unwrap();
     assert_eq!(description["network"], json!({"name": "unet", "kernel": 3, "num_filters": 2, "in_channels": 1, "num_colours": 6}));
     assert_eq!(description["palette"].as_array().unwrap().len(), 6);
-    assert!(description["palette"].as_array().unwrap().iter().flat_map(|colour| colour.as_array().unwrap()).all(|value| {
-        (0.0..=1.0).contains(&value.as_f64().unwrap())
-    }));
+    assert!(
+        description["palette"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|colour| colour.as_array().unwrap())
+            .all(|value| { (0.0..=1.0).contains(&value.as_f64().unwrap()) })
+    );
     assert_eq!(description["val_accuracy"], result["val_accuracy"]);
     let model = session.artifact("model.safetensors");
     let tensors = safetensors::SafeTensors::deserialize(&model).unwrap();

@@ -33,7 +33,8 @@ fn counterexample(optimizer: Value) -> Value {
 #[test]
 fn rmsprop_ends_the_counterexample_off_the_minimum_norm_solution() {
     let session = MemorySession::default();
-    let optimizer = json!({"name": "rmsprop", "learning_rate": 0.01, "beta": 0.9, "epsilon": 1e-8, "weight_decay": 0, "schedule": "cosine"});
+    let optimizer =
+        json!({"name": "rmsprop", "learning_rate": 0.01, "beta": 0.9, "epsilon": 1e-8, "weight_decay": 0, "schedule": "cosine"});
     let (stop_reason, result) = result(counterexample(optimizer), &session);
     assert_eq!(stop_reason, StopReason::Completed);
     for weight in weights(&result) {
@@ -109,7 +110,7 @@ fn a_loss_that_runs_away_ends_the_run_and_keeps_its_metrics() {
 }
 
 #[test]
-fn a_batch_loss_that_runs_away_is_seen_between_recorded_steps() {
+fn a_stochastic_run_that_runs_away_ends_too() {
     let session = MemorySession::default();
     let spec = json!({"problem": {"source": "synthetic", "n": 200, "d": 3, "condition": 4},
         "optimizer": {"name": "sgd", "learning_rate": 1.2, "batch_size": 20}, "steps": 10_000_000u64});
@@ -120,7 +121,8 @@ fn a_batch_loss_that_runs_away_is_seen_between_recorded_steps() {
 #[test]
 fn a_small_gradient_ends_the_run_as_converged() {
     let session = MemorySession::default();
-    let mut spec = counterexample(json!({"name": "gd", "learning_rate": 0.1}));
+    // Each step leaves 0.8 of the gradient.
+    let mut spec = counterexample(json!({"name": "gd", "learning_rate": 0.02}));
     spec["gradient_tolerance"] = json!(1e-6);
     spec["steps"] = json!(100_000_000u64);
     let (stop_reason, result) = result(spec, &session);
@@ -128,7 +130,7 @@ fn a_small_gradient_ends_the_run_as_converged() {
     let steps = result["steps"].as_u64().unwrap();
     let (last_step, norm) = session.series("gradient_norm").pop().unwrap();
     assert_eq!(last_step, steps);
-    assert!(norm <= 1e-6 && norm > 1e-8);
+    assert!(norm <= 1e-6 && norm > 0.79e-6, "{norm}");
 }
 
 #[test]
@@ -155,7 +157,7 @@ fn many_weights_go_into_a_file_instead_of_the_result() {
 #[test]
 fn a_problem_too_large_to_decompose_is_trained_without_its_distances() {
     let session = MemorySession::default();
-    let spec = json!({"problem": {"source": "synthetic", "n": 1500, "d": 1500, "condition": 1},
+    let spec = json!({"problem": {"source": "synthetic", "n": 1200, "d": 1200, "condition": 1},
         "optimizer": {"name": "gd", "learning_rate": 0.5}, "steps": 1});
     result(spec, &session);
     assert!(session.series("distance_to_minimum_norm").is_empty());

@@ -9,7 +9,7 @@ import { maySubmit } from "./session.js";
 import { toast } from "./toast.js";
 
 const LABELS = { pause: "Pause", resume: "Resume", retry: "Retry", cancel: "Cancel" };
-const DONE = { pause: "pausing", resume: "queued again", retry: "queued again", cancel: "cancelling" };
+const DONE = { pause: "pausing", resume: "goes on", retry: "queued again", cancel: "cancelling" };
 
 /** The actions that a run's state allows. */
 export function actionsFor(run) {
@@ -18,7 +18,7 @@ export function actionsFor(run) {
     case "queued":
       return ["pause", "cancel"];
     case "running":
-      return run.requested === "pause" ? ["cancel"] : ["pause", "cancel"];
+      return run.requested === "pause" ? ["resume", "cancel"] : ["pause", "cancel"];
     case "paused":
       return ["resume", "cancel"];
     case "failed":

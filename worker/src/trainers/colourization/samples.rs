@@ -78,7 +78,7 @@ mod tests {
         let examples = Examples { grey: vec![0.5; 4], classes: vec![0, 1, 0, 1] };
         let prepared = Prepared { height: 1, width: 2, palette, train: examples.clone(), val: examples };
         let picture = draw(&prepared, &[0, 0, 1, 1]);
-        assert_eq!(picture.dimensions(), (4 * 2 + 3, 2 * 1 + 1));
+        assert_eq!(picture.dimensions(), (4 * 2 + 3, 2 + 1));
         let row = |y: u32| (0..4).map(|tile| picture.get_pixel(3 * tile + 1, y).0).collect::<Vec<_>>();
         let wrong = error_colour([128, 64, 32], [0; 3]).0;
         assert_eq!(row(0), [[128; 3], [128, 64, 32], [0; 3], wrong]);

@@ -3,7 +3,7 @@
 //! `agent → trainers → {networks, optimizers, data} → kernels`; below `agent` nothing knows HTTP.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod agent;
+mod agent;
 mod config;
 pub mod data;
 pub mod kernels;

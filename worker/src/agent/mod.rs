@@ -1,7 +1,7 @@
 //! The agent: everything about a worker that knows the server.
 //!
 //! [`Agent::work`] is the loop: claim, train, claim again. Beside it the heartbeat keeps the leases, whatever the trainers do. Each claimed
-//! run is an [`attempt`]: its trainer has a thread of its own and a [`Session`](crate::trainers::Session) that is really an [`outbox`], which the run's
+//! run is an [`attempt`]: its trainer has a thread of its own and a [`Session`] that is really an [`outbox`], which the run's
 //! [`reporter`] empties. What the server wants of a run, and what the worker itself wants, meet in its [`Control`](held::Control), which
 //! the trainer asks before each step.
 //!

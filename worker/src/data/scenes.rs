@@ -1,6 +1,6 @@
 //! The built-in image set `synthetic`: procedural colour scenes, a function of (seed, role, number).
 //!
-//! A scene has a sky over a ground and a few things on it. Each [`Material`] has its own brightness, its own texture and its own colour, so
+//! A scene has a sky over a ground and a few things on it. Each material has its own brightness, its own texture and its own colour, so
 //! that a network which sees only the grey picture can learn which colour belongs where: smooth and bright is sky, fine dark grain is grass,
 //! stripes are brick, a bright disc is the sun.
 

@@ -6,13 +6,13 @@
 //! that was never interrupted.
 
 pub mod checkpoint;
-pub mod colourization;
+mod colourization;
 mod error;
 #[cfg(test)]
 pub(crate) mod memory;
 mod optimizer;
 mod pace;
-pub mod regression;
+mod regression;
 pub mod session;
 
 use std::sync::Arc;

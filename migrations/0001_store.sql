@@ -107,6 +107,19 @@ CREATE TABLE metrics (
     PRIMARY KEY (series_id, step, occurrence)
 ) STRICT, WITHOUT ROWID;
 
+-- Doubles reach the metrics as a whole number times a power of two: SQLite's own reading of decimal numbers is wrong in the last bit
+-- now and then. Doubling and halving are exact.
+CREATE TABLE powers_of_two (
+    exponent INTEGER PRIMARY KEY,
+    value REAL NOT NULL
+) STRICT;
+INSERT INTO powers_of_two
+WITH RECURSIVE up (exponent, value) AS (SELECT 0, 1.0 UNION ALL SELECT exponent + 1, value * 2.0 FROM up WHERE exponent < 1023)
+SELECT * FROM up;
+INSERT INTO powers_of_two
+WITH RECURSIVE down (exponent, value) AS (SELECT -1, 0.5 UNION ALL SELECT exponent - 1, value / 2.0 FROM down WHERE exponent > -1074)
+SELECT * FROM down;
+
 -- Where the points of a revision begin, so that a poller's question touches only what is new to it.
 CREATE TABLE metric_batches (
     series_id INTEGER NOT NULL REFERENCES series (id) ON DELETE CASCADE,

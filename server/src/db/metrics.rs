@@ -7,8 +7,9 @@ use trainyard_wire::{Revision, RunId, Timestamp};
 use super::{Result, number, signed, unsigned};
 use crate::store::MetricCursor;
 
-/// The points of a batch as one JSON text for `json_each`: `[[step, value, time], …]`. JSON has neither NaN nor infinity: NaN becomes
-/// null, which is how the column holds it, and an infinity a number that overflows to it.
+/// The points of a batch as one JSON text for `json_each`: `[[step, significand, exponent, time], …]`, each value a whole number times a
+/// power of two, which SQLite reads and multiplies exactly (a decimal fraction it may miss by a bit). JSON has neither NaN nor
+/// infinity: NaN becomes null, which is how the column holds it, and an infinity a number that overflows to it.
 fn rows(batch: &SeriesBatch) -> String {
     use std::fmt::Write as _;
     let mut rows = String::with_capacity(2 + batch.steps.len() * 48);
@@ -17,14 +18,31 @@ fn rows(batch: &SeriesBatch) -> String {
         let comma = if index == 0 { "" } else { "," };
         // Writing to a String cannot fail.
         let _ = match value.0 {
-            value if value.is_nan() => write!(rows, "{comma}[{step},null,{time}]"),
-            f64::INFINITY => write!(rows, "{comma}[{step},9e999,{time}]"),
-            f64::NEG_INFINITY => write!(rows, "{comma}[{step},-9e999,{time}]"),
-            value => write!(rows, "{comma}[{step},{value:e},{time}]"),
+            value if value.is_nan() => write!(rows, "{comma}[{step},null,0,{time}]"),
+            f64::INFINITY => write!(rows, "{comma}[{step},9e999,0,{time}]"),
+            f64::NEG_INFINITY => write!(rows, "{comma}[{step},-9e999,0,{time}]"),
+            value => {
+                let (significand, exponent) = split(value);
+                write!(rows, "{comma}[{step},{significand},{exponent},{time}]")
+            }
         };
     }
     rows.push(']');
     rows
+}
+
+/// A finite double as an odd (or zero) whole number of at most 53 bits times a power of two from −1074 to 1023.
+fn split(value: f64) -> (i64, i64) {
+    const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+    let bits = value.to_bits();
+    let (biased, fraction) = ((bits >> FRACTION_BITS & 0x7ff) as i64, (bits & ((1 << FRACTION_BITS) - 1)) as i64);
+    let (significand, exponent) = if biased == 0 { (fraction, -1074) } else { (fraction | 1 << FRACTION_BITS, biased - 1075) };
+    if significand == 0 {
+        return (0, 0);
+    }
+    let zeros = significand.trailing_zeros();
+    let odd = significand >> zeros;
+    (if value < 0.0 { -odd } else { odd }, exponent + i64::from(zeros))
 }
 
 /// Stores the points of a batch that are not there yet, all with `revision`, and brings the summary up to date. A run's batches with
@@ -41,7 +59,10 @@ pub(crate) async fn insert(conn: &mut SqliteConnection, run: RunId, batch: &Seri
     .await?;
     let inserted = sqlx::query!(
         "INSERT INTO metrics (series_id, step, occurrence, value, time, revision)
-         SELECT ?1, point.value ->> 0, 0, point.value ->> 1, point.value ->> 2, ?2 FROM json_each(?3) AS point WHERE true
+         SELECT ?1, point.value ->> 0, 0,
+             (point.value ->> 1) * (SELECT powers_of_two.value FROM powers_of_two WHERE exponent = point.value ->> 2),
+             point.value ->> 3, ?2
+         FROM json_each(?3) AS point WHERE true
          ON CONFLICT (series_id, step, occurrence) DO NOTHING",
         series,
         revision.0,
@@ -210,4 +231,27 @@ pub(crate) async fn buckets(conn: &mut SqliteConnection, stretch: Stretch, width
 pub(crate) async fn delete(conn: &mut SqliteConnection, run: RunId) -> Result<()> {
     sqlx::query!("DELETE FROM series WHERE run_id = ?", run.0).execute(conn).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn a_double_is_an_odd_whole_number_times_a_power_of_two() {
+        let table = [
+            (0.0, (0, 0)),
+            (1.0, (1, 0)),
+            (-6.0, (-3, 1)),
+            (0.75, (3, -2)),
+            (5e-324, (1, -1074)),
+            (f64::MIN_POSITIVE, (1, -1022)),
+            (f64::MAX, ((1 << 53) - 1, 971)),
+            (2f64.powi(1023), (1, 1023)),
+            (0.1, (3_602_879_701_896_397, -55)),
+        ];
+        for (value, expected) in table {
+            assert_eq!(split(value), expected, "{value}");
+        }
+    }
 }

@@ -12,20 +12,20 @@ use trainyard_wire::state::Kind;
 use trainyard_wire::worker::{ClaimedRun, Finish, Outcome, Register, Report};
 use trainyard_wire::{Attempt, Number, Revision, RunId, RunState, Spec, WorkerId};
 
-pub struct World {
-    pub folder: TempDir,
-    pub store: Store,
-    pub worker: WorkerId,
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) store: Store,
+    pub(crate) worker: WorkerId,
 }
 
-pub const LEASE: Duration = Duration::from_secs(20);
+pub(crate) const LEASE: Duration = Duration::from_secs(20);
 
-pub fn options() -> StoreOptions {
+pub(crate) fn options() -> StoreOptions {
     StoreOptions { lease: LEASE, upkeep: false }
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), options()).await.unwrap();
         let worker = register(&store).await;
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// Closes the store and opens it again.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let Self { folder, store, worker } = self;
         store.close().await.unwrap();
         let store = Store::open(folder.path(), options()).await.unwrap();
@@ -41,49 +41,55 @@ impl World {
     }
 
     /// Queues one run; answers its id.
-    pub async fn submit(&self) -> RunId {
+    pub(crate) async fn submit(&self) -> RunId {
         self.store.submit(job(1)).await.unwrap().accepted.run_ids[0]
     }
 
-    pub async fn submit_many(&self, runs: usize) -> JobAccepted {
+    pub(crate) async fn submit_many(&self, runs: usize) -> JobAccepted {
         self.store.submit(job(runs)).await.unwrap().accepted
     }
 
     /// Takes the first run of the queue.
-    pub async fn claim(&self) -> ClaimedRun {
+    pub(crate) async fn claim(&self) -> ClaimedRun {
         self.try_claim(1).await.pop().expect("something is queued")
     }
 
-    pub async fn try_claim(&self, max: u32) -> Vec<ClaimedRun> {
+    pub(crate) async fn try_claim(&self, max: u32) -> Vec<ClaimedRun> {
         self.store.claim(self.worker, max, Duration::ZERO).await.unwrap()
     }
 
     /// Queues one run and takes it.
-    pub async fn submit_and_claim(&self) -> ClaimedRun {
+    pub(crate) async fn submit_and_claim(&self) -> ClaimedRun {
         let id = self.submit().await;
         let claimed = self.claim().await;
         assert_eq!(claimed.run_id, id);
         claimed
     }
 
-    pub async fn run(&self, id: RunId) -> Run {
+    pub(crate) async fn run(&self, id: RunId) -> Run {
         self.store.run(id).await.unwrap().unwrap()
     }
 
-    pub async fn state(&self, id: RunId) -> RunState {
+    pub(crate) async fn state(&self, id: RunId) -> RunState {
         self.run(id).await.state
     }
 
-    pub async fn finish(&self, claimed: &ClaimedRun, outcome: Outcome) {
+    pub(crate) async fn finish(&self, claimed: &ClaimedRun, outcome: Outcome) {
         self.store.report(claimed.run_id, finish(claimed.attempt, outcome)).await.unwrap();
     }
 
     /// Lets every lease expire.
-    pub async fn expire(&self) -> u64 {
+    pub(crate) async fn expire(&self) -> u64 {
         self.store.expire_leases(Instant::now() + LEASE).await.unwrap()
     }
 
-    pub async fn put(&self, claimed: &ClaimedRun, name: &str, bytes: &[u8], checkpoint_step: Option<u64>) -> Result<(), WorkerError> {
+    pub(crate) async fn put(
+        &self,
+        claimed: &ClaimedRun,
+        name: &str,
+        bytes: &[u8],
+        checkpoint_step: Option<u64>,
+    ) -> Result<(), WorkerError> {
         let mut staging = self.store.stage().await.unwrap();
         staging.write(bytes).await.unwrap();
         let blob = staging.finish().await.unwrap();
@@ -92,25 +98,25 @@ impl World {
         self.store.put_artifact(claimed.run_id, artifact).await
     }
 
-    pub async fn checkpoint(&self, claimed: &ClaimedRun, step: u64) {
+    pub(crate) async fn checkpoint(&self, claimed: &ClaimedRun, step: u64) {
         let bytes = format!("weights at step {step}");
         self.put(claimed, "checkpoint.safetensors", bytes.as_bytes(), Some(step)).await.unwrap();
     }
 
     /// The kinds of a run's events, oldest first.
-    pub async fn events(&self, id: RunId) -> Vec<String> {
+    pub(crate) async fn events(&self, id: RunId) -> Vec<String> {
         let events = self.store.events(id, Revision(0), 1000).await.unwrap().unwrap();
         assert!(events.items.is_sorted_by_key(|event| event.revision));
         events.items.into_iter().map(|event| event.kind).collect()
     }
 }
 
-pub async fn register(store: &Store) -> WorkerId {
+pub(crate) async fn register(store: &Store) -> WorkerId {
     let register = Register { pid: 1, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, version: "0".to_owned() };
     store.register(register).await.unwrap().worker_id
 }
 
-pub fn spec() -> Spec {
+pub(crate) fn spec() -> Spec {
     let spec = json!({
         "kind": "regression", "problem": {"source": "synthetic", "n": 5, "d": 2, "condition": 3.0},
         "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 10,
@@ -118,11 +124,11 @@ pub fn spec() -> Spec {
     Spec::from_value(spec, "/spec").unwrap()
 }
 
-pub fn new_run() -> NewRun {
+pub(crate) fn new_run() -> NewRun {
     NewRun { spec: spec(), sweep_point: SweepPoint::new(), total_steps: 10, small: false }
 }
 
-pub fn job(runs: usize) -> NewJob {
+pub(crate) fn job(runs: usize) -> NewJob {
     NewJob {
         name: None,
         tags: [].into(),
@@ -135,16 +141,16 @@ pub fn job(runs: usize) -> NewJob {
     }
 }
 
-pub fn report(attempt: Attempt) -> Report {
+pub(crate) fn report(attempt: Attempt) -> Report {
     Report { attempt, metrics: Vec::new(), progress: None, logs: Vec::new(), certificates: Vec::new(), finish: None }
 }
 
-pub fn finish(attempt: Attempt, outcome: Outcome) -> Report {
+pub(crate) fn finish(attempt: Attempt, outcome: Outcome) -> Report {
     Report { finish: Some(Finish { outcome, stop_reason: None, error: None, result: None }), ..report(attempt) }
 }
 
 /// Points of one metric at these steps.
-pub fn batch(name: &str, points: &[(u64, f64)]) -> SeriesBatch {
+pub(crate) fn batch(name: &str, points: &[(u64, f64)]) -> SeriesBatch {
     SeriesBatch {
         name: name.to_owned(),
         steps: points.iter().map(|(step, _)| *step).collect(),

@@ -6,7 +6,7 @@
 
 import { formatMetric } from "./describe.js";
 import { el, setAttribute, setText } from "./dom.js";
-import { formatNumber, isShare, stepUnit } from "./format.js";
+import { formatCount, formatNumber, isShare, stepUnit } from "./format.js";
 
 const PLOTLY_ADDRESS = "/assets/plotly.min.js";
 const CONFIG = {
@@ -34,11 +34,11 @@ export function loadPlotly() {
 }
 
 export class Chart {
-  /** `metrics` are drawn in one plot; `logY` is how it starts. */
-  constructor({ title, metrics, logY = false }) {
+  /** `metrics` are drawn in one plot; `logX` and `logY` are how it starts. */
+  constructor({ title, metrics, logX = false, logY = false }) {
     this.title = title;
     this.metrics = metrics;
-    this.axes = { x: "linear", y: logY ? "log" : "linear" };
+    this.axes = { x: logX ? "log" : "linear", y: logY ? "log" : "linear" };
     this.drawn = false;
     this.plot = el("div", { class: "plot", role: "img" });
     this.empty = el("p", { class: "plot-empty minor" }, "No points yet");
@@ -149,7 +149,7 @@ export class Chart {
     const grid = css("--grid");
     const share = this.shown.every(isShare);
     const axis = { gridcolor: grid, linecolor: css("--border"), zeroline: false, tickfont: { color: text }, automargin: true };
-    const log = { nticks: 7 };
+    const log = { nticks: 7, exponentformat: "e" };
     return {
       uirevision: "kept",
       autosize: true,
@@ -176,7 +176,6 @@ export class Chart {
         type: this.axes.y,
         uirevision: this.axes.y,
         tickformat: share && this.axes.y === "linear" ? ".0%" : "",
-        exponentformat: "power",
       },
       yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
     };
@@ -193,11 +192,11 @@ export class Chart {
     const last = this.shown.map((name) => {
       const { steps, values } = this.history.series.get(name);
       const value = formatMetric(name)(values[values.length - 1]);
-      return `${this.shown.length > 1 ? `${name} ` : ""}${value} at ${stepUnit(name)} ${steps[steps.length - 1]}`;
+      return `${this.shown.length > 1 ? `${name} ` : ""}${value} at ${stepUnit(name)} ${formatCount(steps[steps.length - 1])}`;
     });
     setText(this.readout, last.join(" · "));
     setAttribute(this.plot, "aria-label", `${this.title}: ${last.join(", ")}`);
-    setText(this.note, this.shown.map((name) => remark(name, this.history.series.get(name), this.axes.y)).filter(Boolean).join(" "));
+    setText(this.note, this.shown.map((name) => remark(name, this.history.series.get(name), this.axes)).filter(Boolean).join(" "));
   }
 
   unmount() {
@@ -223,22 +222,23 @@ function notFinite({ steps, values }, from) {
     if (Number.isFinite(values[i])) continue;
     columns.x.push(steps[i]);
     columns.y.push(values[i] === Infinity ? 1 : values[i] === -Infinity ? 0 : 0.5);
-    columns.text.push(`${formatNumber(values[i])} at ${steps[i]}`);
+    columns.text.push(`${formatNumber(values[i])} at ${formatCount(steps[i])}`);
   }
   return columns;
 }
 
 /** What is not seen in the curve of a metric: values that are not finite, or not positive on a logarithmic axis. */
-function remark(name, { steps, values }, axis) {
+function remark(name, { steps, values }, axes) {
   const remarks = [];
   const first = values.findIndex((value) => !Number.isFinite(value));
   if (first >= 0) {
     const count = values.filter((value) => !Number.isFinite(value)).length;
     const others = count > 1 ? `, and ${count - 1} more values are not finite` : "";
-    remarks.push(`${name} is ${formatNumber(values[first])} at ${stepUnit(name)} ${steps[first]}${others}.`);
+    remarks.push(`${name} is ${formatNumber(values[first])} at ${stepUnit(name)} ${formatCount(steps[first])}${others}.`);
   }
-  const hidden = axis === "log" ? values.filter((value) => value <= 0).length : 0;
-  if (hidden > 0) remarks.push(`${hidden} ${hidden === 1 ? "value" : "values"} of ${name} not above 0: not on a logarithmic axis.`);
+  const hidden = axes.y === "log" ? values.filter((value) => value <= 0).length : 0;
+  if (hidden > 0) remarks.push(`${name} is not above 0 at ${formatCount(hidden)} of its points: not on a logarithmic axis.`);
+  if (axes.x === "log" && steps[0] === 0) remarks.push(`At step 0 ${name} is ${formatMetric(name)(values[0])}.`);
   return remarks.join(" ");
 }
 

@@ -54,10 +54,12 @@ export class Charts {
     return [...this.standing, ...this.further.values()];
   }
 
-  /** Puts up the charts that a run of this kind always has. */
-  setKind(kind) {
+  /** Puts up the charts that a run of this spec always has. */
+  setSpec(spec) {
     if (this.standing.length > 0) return;
-    this.standing = (STANDING[kind] ?? OTHER).map((options) => new Chart(options));
+    // Points that get sparser with the steps are spread evenly by a logarithmic axis.
+    this.logX = spec.record === "logarithmic";
+    this.standing = (STANDING[spec.kind] ?? OTHER).map((options) => new Chart({ ...options, logX: this.logX }));
     this.grid.append(...this.standing.map((chart) => chart.node));
     this.showChosen();
   }
@@ -133,7 +135,7 @@ export class Charts {
     }
     for (const name of this.chosen) {
       if (this.further.has(name)) continue;
-      const chart = new Chart({ title: name, metrics: [name] });
+      const chart = new Chart({ title: name, metrics: [name], logX: this.logX });
       this.further.set(name, chart);
       this.grid.append(chart.node);
       chart.update(this.history, null);

@@ -15,7 +15,8 @@ export function formatNumber(value, digits = 4) {
   const size = Math.abs(x);
   if (Number.isInteger(x) && size < 1e9) return formatCount(x);
   if (size < 1e-3 || size >= 1e6) return minus(x.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e"));
-  return minus(String(Number(x.toPrecision(digits))));
+  const rounded = Number(x.toPrecision(digits));
+  return Number.isInteger(rounded) ? formatCount(rounded) : minus(String(rounded));
 }
 
 /** A whole number with thin spaces between thousands. */

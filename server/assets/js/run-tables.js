@@ -3,7 +3,7 @@
 import { artifactPath } from "./api.js";
 import { formatMetric } from "./describe.js";
 import { el, reconcile, setAttribute, setText } from "./dom.js";
-import { formatBytes, formatNumber, stepUnit } from "./format.js";
+import { formatBytes, formatCount, formatNumber, stepUnit } from "./format.js";
 import { showJson } from "./json-view.js";
 
 /** A card with a table whose rows are keyed; hidden while it has none. `write(cells, item)` fills a row. */
@@ -32,7 +32,7 @@ export function summaryCard() {
   const headings = [["Metric"], ["Last", "number"], ["At", "number"], ["Least", "number"], ["Greatest", "number"]];
   const card = tableCard("Summary", headings, ([name]) => name, (cells, [name, metric]) => {
     const format = formatMetric(name);
-    const at = `${stepUnit(name)} ${metric.last_step}`;
+    const at = `${stepUnit(name)} ${formatCount(metric.last_step)}`;
     [name, format(metric.last), at, format(metric.min), format(metric.max)].forEach((text, i) => setText(cells[i], text));
   });
   return { node: card.node, update: (summary) => card.update(Object.entries(summary)) };
@@ -40,7 +40,7 @@ export function summaryCard() {
 
 /** Claims of theory checked on the run. */
 export function certificatesCard() {
-  const headings = [["Claim"], ["Formula"], ["Predicted", "number"], ["Measured", "number"], ["Tolerance", "number"], ["Holds"]];
+  const headings = [["Claim", "sentence"], ["Formula", "sentence"], ["Predicted", "number"], ["Measured", "number"], ["Tolerance", "number"], ["Holds"]];
   return tableCard("Certificates", headings, (certificate) => certificate.claim, (cells, certificate) => {
     setText(cells[0], certificate.claim);
     setText(cells[1], certificate.formula);

@@ -27,7 +27,13 @@ export function mountRun(container, id, query) {
   const spec = specCard();
   const side = el("div", { class: "run-side" });
   const column = (...cards) => el("div", { class: "card-column" }, ...cards.map((card) => card.node));
-  const cards = el("div", { class: "card-columns" }, column(tables.summary, tables.certificates, tables.result, spec), column(events, logs, tables.artifacts));
+  const cards = el(
+    "div",
+    { class: "card-columns" },
+    tables.certificates.node,
+    column(tables.summary, tables.result, events, logs),
+    column(spec, tables.artifacts),
+  );
   const notice = el("p", { class: "notice", role: "status" }, "Loading…");
   const content = el("div", { class: "run", hidden: true }, head.node, el("div", { class: "run-main" }, charts.node, side, cards));
   container.replaceChildren(notice, content);
@@ -44,7 +50,7 @@ export function mountRun(container, id, query) {
     notice.hidden = true;
     content.hidden = false;
     head.update(run);
-    charts.setKind(run.spec.kind);
+    charts.setSpec(run.spec);
     if (run.spec.kind === "colourization" && samples === null) {
       samples = samplesCard(id, run.spec);
       side.append(samples.node);

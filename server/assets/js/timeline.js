@@ -5,11 +5,12 @@ import { el, reconcile, setText } from "./dom.js";
 import { formatSetting, formatTime } from "./format.js";
 
 const MOST_LINES = 1_000;
+const HASH = /^[0-9a-f]{64}$/;
 
 /** Lines are keyed by their place in the whole list. */
 function listCard(title, line) {
   const list = el("ol", { class: "lines", tabindex: "0", role: "log", "aria-label": title });
-  const none = `No ${title.toLowerCase()} yet.`;
+  const none = "Nothing yet.";
   const empty = el("p", { class: "minor" }, none);
   const node = el("section", { class: "card", "aria-label": title }, el("header", { class: "card-head" }, el("h2", {}, title)), empty, list);
   const views = new Map();
@@ -61,6 +62,6 @@ function describeDetail(detail) {
   if (detail === null || typeof detail !== "object") return detail === null ? "" : String(detail);
   return Object.entries(detail)
     .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name.replaceAll("_", " ")} ${formatSetting(value)}`)
+    .map(([name, value]) => `${name.replaceAll("_", " ")} ${HASH.test(value) ? `${value.slice(0, 8)}…` : formatSetting(value)}`)
     .join(" · ");
 }

@@ -37,7 +37,10 @@ impl<S: Server> Agent<S> {
                 tracing::info!(run = %id, %attempt, %outcome, error = finish.error, "the attempt ends");
                 reporter.finish(finish).await
             }
-            Ok(None) => Ok(()),
+            Ok(None) => {
+                tracing::warn!(run = %id, %attempt, "the run is lost and dropped");
+                Ok(())
+            }
             Err(broken) => Err(broken),
         };
         if let Err(Broken::Refused(reason)) = told {

@@ -3,7 +3,8 @@
 //! Every process has a folder of its own and a port that the system chooses. Nothing waits blindly: [`eventually`] looks at a
 //! condition until it holds, and panics with what it waited for when its time is up. A process that is dropped is killed by its
 //! pid, and when a test fails, what its processes logged is printed.
-#![allow(dead_code)] // Each test file is a crate of its own and uses its part of this.
+// Each test file is a crate of its own: it uses its part of this, and nothing here can be reached from outside it.
+#![allow(dead_code, unreachable_pub)]
 
 pub mod jobs;
 pub mod process;

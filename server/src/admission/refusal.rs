@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_value_that_makes_a_run_too_large_is_pointed_at() {
-        let limits = Limits::default();
+        let limits = Limits { run_memory_bytes: 1 << 30, ..Limits::default() };
         let size = Size::Images { train: 5000, val: 1000, side: 32 };
         let wide = json!({"name": "unet", "num_filters": 1024});
         let refused = |spec: Value| refused_at(spec, size, &limits);
@@ -167,7 +167,8 @@ mod tests {
         let submission = Submission::parse(body.to_string().as_bytes(), 10).unwrap();
         let point = &submission.points[1];
         let size = Size::Images { train: 5000, val: 1000, side: 32 };
-        let error = check(&point.spec, size, &estimate(&point.spec, size), &Limits::default()).unwrap_err();
+        let error =
+            check(&point.spec, size, &estimate(&point.spec, size), &Limits { run_memory_bytes: 1 << 30, ..Limits::default() }).unwrap_err();
         assert_eq!(into_sweep(error, &point.sets, &submission.sweep).pointer, "/sweep/network.num_filters/1");
     }
 }

@@ -58,28 +58,21 @@ fn doubt(spec: &RegressionSpec, lambda_max: f64) -> Option<String> {
         return None;
     }
     let decay = optimizer.weight_decay.unwrap_or(0.0);
-    match optimizer.name {
+    let (bound, limit, consequence) = match optimizer.name {
         // |1 − λ − η·λ_max(H̃)| < 1
-        OptimizerName::Gd | OptimizerName::Sgd => {
-            let limit = (2.0 - decay) / curvature;
-            (rate >= limit).then(|| format!("learning_rate {rate} is not below the stability limit 2/λ_max = {limit}: the run may diverge"))
-        }
-        // The heavy ball's bound, 2(1 + β)/λ_max.
+        OptimizerName::Gd | OptimizerName::Sgd => ("the stability limit 2/λ_max", (2.0 - decay) / curvature, "the run may diverge"),
         OptimizerName::Momentum if decay == 0.0 => {
             let limit = 2.0 * (1.0 + optimizer.beta.unwrap_or(0.0)) / curvature;
-            (rate >= limit)
-                .then(|| format!("learning_rate {rate} is not below the stability limit 2(1 + β)/λ_max = {limit}: the run may diverge"))
+            ("the heavy ball's stability limit 2(1 + β)/λ_max", limit, "the run may diverge")
         }
         OptimizerName::RmsProp if optimizer.schedule == Schedule::Constant => {
             let limit = 2.0 * optimizer.epsilon.unwrap_or(0.0).sqrt() / curvature;
-            (rate >= limit).then(|| {
-                format!(
-                    "learning_rate {rate} is not below 2√ε/λ_max = {limit}: RMSProp at a fixed rate may end in a small cycle; a schedule that goes to 0 settles"
-                )
-            })
+            ("2√ε/λ_max", limit, "RMSProp at a fixed rate may end in a small cycle; a schedule that goes to 0 settles")
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    // Six digits are enough to choose a rate by.
+    (rate >= limit).then(|| format!("learning_rate {rate} is not below {bound} ≈ {limit:.5e}: {consequence}"))
 }
 
 #[cfg(test)]
@@ -102,7 +95,7 @@ mod tests {
         assert!(warnings(json!({"name": "gd", "learning_rate": 0.19})).is_empty());
         let found = warnings(json!({"name": "gd", "learning_rate": 0.21}));
         assert_eq!(found.len(), 1);
-        assert!(found[0].contains("2/λ_max = 0.2"), "{found:?}");
+        assert!(found[0].contains("2/λ_max ≈ 2.00000e-1"), "{found:?}");
     }
 
     #[test]

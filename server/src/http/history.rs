@@ -46,6 +46,7 @@ pub(crate) struct HistoryQuery {
     /// From the `Link` of the page before.
     cursor: Option<String>,
     /// Instead of the `Accept` header.
+    #[param(inline)]
     format: Option<Format>,
 }
 

@@ -227,3 +227,44 @@ pub(crate) fn panicked(payload: Box<dyn std::any::Any + Send + 'static>) -> Resp
     let message = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
     ApiError::Internal(format!("a handler panicked: {}", message.unwrap_or("without a message"))).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+    use tower_http::catch_panic::CatchPanicLayer;
+    use trainyard_wire::Problem;
+
+    use super::{ApiError, panicked, render};
+
+    async fn answer(path: &str) -> (StatusCode, Problem) {
+        let app = Router::new()
+            .route("/panic", get(async || -> &'static str { panic!("the secret is 42") }))
+            .route("/fail", get(async || ApiError::internal("disk /data/x is full")))
+            .route("/foreign", get(async || (StatusCode::BAD_GATEWAY, "some library's text")))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(middleware::from_fn(render));
+        let response = app.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status();
+        (status, serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_failed_inside_is_a_problem_that_does_not_tell_what() {
+        for path in ["/panic", "/fail"] {
+            let (status, problem) = answer(path).await;
+            assert_eq!((status, problem.status, problem.r#type.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, 500, "/problems/internal"));
+            assert!(!problem.detail.contains("secret") && !problem.detail.contains("disk"), "{}", problem.detail);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_that_some_library_answered_becomes_a_problem() {
+        let (status, problem) = answer("/foreign").await;
+        assert_eq!((status, problem.title.as_str()), (StatusCode::BAD_GATEWAY, "Bad Gateway"));
+    }
+}

@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_table_is_its_columns_and_its_rows() {
-        let table = parse("\u{feff}size, \"price, net\"\r\n1,2.5\r\n-3e4,0\r\n".as_bytes()).unwrap();
+        let table = parse("\u{feff}size,\"price, net\"\r\n1,2.5\r\n-3e4,0\r\n".as_bytes()).unwrap();
         assert_eq!(table, Table { columns: vec!["size".to_owned(), "price, net".to_owned()], rows: 2 });
     }
 

@@ -1,0 +1,13 @@
+//! The HTTP API as its clients see it: real servers on loopback ports, real requests.
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod datasets;
+mod hosts;
+mod lifecycle;
+mod polling;
+mod problems;
+mod submit;
+mod tools;
+mod worker_protocol;
+mod world;

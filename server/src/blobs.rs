@@ -7,7 +7,7 @@
 //! Sweeping away contents that nothing refers to any more must not race with someone who stores the same content again: the sweep
 //! deletes the row and then the file, and between the two a put could rename its file into place and commit a row for it, whose file
 //! the sweep would then delete. So both go through one lock. A put holds it shared from before the rename until its transaction has
-//! been committed or undone ([`Published`]); the sweep holds it alone from before it looks for rows until the files are gone. A put
+//! been committed or undone (`Published`); the sweep holds it alone from before it looks for rows until the files are gone. A put
 //! thus comes wholly before the sweep (which sees its row) or wholly after (and brings the file back). The lock is never held while
 //! bytes arrive from the network. Readers hold it shared from looking up the row until the file is open; an open file outlives its
 //! name.

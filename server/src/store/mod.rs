@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the typed face: what it answers is what crosses HTTP, what it refuses is a typed error. Beneath it, `db` holds the
 //! SQL, `writer` the one connection that writes (group commit: a successful answer means the change is fsynced), a read-only pool
-//! serves the rest, [`blobs`](crate::blobs) keeps file contents by hash, and [`leases`](crate::leases) holds the workers' deadlines
+//! serves the rest, [`blobs`](crate::blobs) keeps file contents by hash, and `leases` holds the workers' deadlines
 //! in memory. What a change means outside the database (a lease granted, a waiting claim woken, a new revision published) happens in
 //! the writer after the commit, so a caller that goes away in between leaves nothing half done.
 

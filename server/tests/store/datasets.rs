@@ -24,7 +24,7 @@ async fn a_dataset_is_stored_listed_and_read() {
     let stored = world.store.insert_dataset(dataset(&world, "horses", &files).await).await.unwrap();
     assert_eq!((stored.size, stored.files.len(), stored.files[0].records), (8, 2, 3));
     assert_eq!(world.store.dataset("horses").await.unwrap(), Some(stored.clone()));
-    assert_eq!(world.store.datasets(None, 10).await.unwrap().items, [stored.clone()]);
+    assert_eq!(world.store.datasets(None, 10).await.unwrap().items, std::slice::from_ref(&stored));
     let (file, mut bytes) = world.store.dataset_file("horses", &stored.files[1].sha256).await.unwrap().unwrap();
     let mut text = String::new();
     bytes.read_to_string(&mut text).await.unwrap();

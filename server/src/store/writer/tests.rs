@@ -160,3 +160,22 @@ async fn what_was_handed_in_before_the_close_is_done() {
     let refused = world.store.insert_token(token("late")).await;
     assert!(matches!(refused, Err(StoreError::Closed)));
 }
+
+#[tokio::test]
+async fn a_commit_is_fsynced_into_a_write_ahead_log() {
+    let world = World::new().await;
+    let write = world.store.inner.writer.write::<_, StoreError, _>(|transaction| {
+        async move {
+            let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut transaction.conn).await?;
+            let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut transaction.conn).await?;
+            let foreign_keys: bool = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut transaction.conn).await?;
+            Ok((journal, synchronous, foreign_keys))
+        }
+        .boxed()
+    });
+    // 2 is FULL.
+    assert_eq!(write.await.unwrap(), ("wal".to_owned(), 2, true));
+    let mut reader = world.store.reader().await.unwrap();
+    let refused = sqlx::query("DELETE FROM tokens").execute(&mut *reader).await.unwrap_err();
+    assert!(refused.to_string().contains("readonly"), "{refused}");
+}

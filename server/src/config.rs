@@ -62,7 +62,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client may take between two pieces of a body.
     pub body_idle_timeout: Duration,
-    /// The longest that one request may be held by `Prefer: wait` or a claim.
+    /// The longest that one request may be held by `Prefer: wait` or a claim; shorter than the minute of silence at which clients give up.
     pub longest_wait: Duration,
 }
 
@@ -80,7 +80,7 @@ impl Default for Limits {
             connections: 1024,
             header_timeout: Duration::from_secs(60),
             body_idle_timeout: Duration::from_secs(30),
-            longest_wait: Duration::from_secs(60),
+            longest_wait: Duration::from_secs(50),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A running server, from its start to its orderly end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,8 +108,14 @@ impl Server {
     }
 
     /// The dashboard's address, which carries the admin token in its fragment: browsers do not send fragments, so it reaches no log.
+    ///
+    /// A server that listens on all addresses is named by its loopback one, which is let in without `allowed_hosts`.
     pub fn dashboard_url(&self) -> String {
-        format!("http://{}/#token={}", self.address, self.admin_token.expose())
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        format!("http://{address}/#token={}", self.admin_token.expose())
     }
 
     /// The file with the admin token.

@@ -103,6 +103,19 @@ async fn a_body_that_is_no_form_or_too_long_is_refused() {
 }
 
 #[tokio::test]
+async fn a_large_upload_that_is_refused_early_still_gets_its_answer() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.bin");
+    // The first record is wrong, and 30 MB follow.
+    std::fs::write(&path, records(&[[99].as_slice(), &[1; 10_000]].concat())).unwrap();
+    let file = |role| trainyard_wire::client::UploadFile { role, path: path.clone() };
+    let error = world.client().add_dataset("large", &[file(FileRole::Train), file(FileRole::Val)], |_| ()).await.unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{error}");
+    assert!(error.to_string().contains("record 0 has the label 99"), "{error}");
+}
+
+#[tokio::test]
 async fn the_typed_client_uploads_files() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();

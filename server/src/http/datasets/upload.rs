@@ -1,5 +1,7 @@
 //! `POST /v1/datasets`.
 
+use std::time::Duration;
+
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::header;
@@ -20,6 +22,8 @@ use crate::store::{DatasetError, NewDataset, NewDatasetFile};
 const MOST_FILES: usize = 1000;
 /// Longest text field.
 const MOST_TEXT: u64 = 1000;
+/// How long the rest of a refused upload is still read.
+const LINGER: Duration = Duration::from_secs(20);
 
 /// Uploads a dataset: a text field `name`, then CIFAR binary records in `train` and `val` (each may repeat), or one CSV file in `csv`.
 ///
@@ -36,8 +40,14 @@ pub(crate) async fn upload(State(app): State<Shared>, request: Request) -> Resul
         return Err(ApiError::MediaType("multipart/form-data"));
     }
     refuse_announced(request.headers(), app.limits.upload_bytes)?;
-    let form = Multipart::from_request(request, &app).await.map_err(|error| ApiError::Malformed(error.to_string()))?;
-    let dataset = receive(&app, form).await?;
+    let mut form = Multipart::from_request(request, &app).await.map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let dataset = match receive(&app, &mut form).await {
+        Ok(dataset) => dataset,
+        Err(error) => {
+            drain(form).await;
+            return Err(error);
+        }
+    };
     let is_new = app.store.dataset(&dataset.name).await?.is_none();
     let dataset = app.store.insert_dataset(dataset).await.map_err(|error| match error {
         DatasetError::NameTaken { .. } => ApiError::Conflict(error.to_string()),
@@ -69,7 +79,19 @@ struct Received {
     left: u64,
 }
 
-async fn receive(app: &App, mut form: Multipart) -> Result<NewDataset, ApiError> {
+/// Reads on without keeping anything: a client that is still sending when the connection closes sees a broken pipe instead of the answer.
+async fn drain(mut form: Multipart) {
+    let rest = async {
+        while let Ok(Some(mut field)) = form.next_field().await {
+            while let Ok(Some(_)) = field.chunk().await {}
+        }
+    };
+    if tokio::time::timeout(LINGER, rest).await.is_err() {
+        tracing::debug!("a refused upload was still being sent when it was cut off");
+    }
+}
+
+async fn receive(app: &App, form: &mut Multipart) -> Result<NewDataset, ApiError> {
     let mut received = Received { name: None, files: Vec::new(), labels: [0; LABELS], columns: Vec::new(), left: app.limits.upload_bytes };
     while let Some(mut field) = form.next_field().await.map_err(|error| body_error(&error))? {
         let field_name = field.name().unwrap_or_default().to_owned();

@@ -15,8 +15,8 @@ const MOST_PIXELS: usize = 100_000;
 const RESTARTS: u64 = 3;
 /// Lloyd's iteration ends here at the latest.
 const MOST_ITERATIONS: usize = 300;
-/// The centres rest when the squares of their moves sum to less: a thousandth of a byte's step in all.
-const REST: f64 = 1e-11;
+/// The centres rest when the squares of their moves sum to less: a twelfth of a byte's step in all.
+const REST: f64 = 1e-7;
 const CHUNK: usize = 4096;
 
 /// Colours in `[0, 1]`, from dark to bright; the class of a pixel is the position of its colour.

@@ -50,9 +50,10 @@ export function mountRuns(container, query) {
     if (!current.has("limit")) current.set("limit", PAGE_SIZE);
     resource = new Conditional(`/v1/runs?${current}`);
     for (const filter of filters) filter.update(next);
-    const first = filterQuery(next);
-    setAttribute(newest, "href", `#/${first ? `?${first}` : ""}`);
-    newest.hidden = ![...next.keys()].some((name) => !FILTERS.some(([parameter]) => parameter === name));
+    const first = new URLSearchParams(next);
+    first.delete("cursor");
+    setAttribute(newest, "href", address(first));
+    newest.hidden = !next.has("cursor");
     setAttribute(table, "aria-busy", "true");
   };
 
@@ -93,6 +94,12 @@ export function mountRuns(container, query) {
   };
 }
 
+/** The address of the page with this query. */
+function address(query) {
+  const text = query.toString();
+  return text ? `#/?${text}` : "#/";
+}
+
 /** The query with only its filters: what the first page is asked with. */
 function filterQuery(query) {
   const kept = FILTERS.map(([parameter]) => [parameter, query.get(parameter)]).filter(([, value]) => value);
@@ -110,8 +117,7 @@ function filterGroup(parameter, label, values) {
         const target = new URLSearchParams(filterQuery(query));
         if (link.dataset.value) target.set(parameter, link.dataset.value);
         else target.delete(parameter);
-        const text = target.toString();
-        setAttribute(link, "href", `#/${text ? `?${text}` : ""}`);
+        setAttribute(link, "href", address(target));
         setAttribute(link, "aria-current", (query.get(parameter) ?? "") === link.dataset.value ? "true" : null);
       }
     },

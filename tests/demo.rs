@@ -50,3 +50,20 @@ async fn an_interrupted_demo_leaves_no_process() {
     assert_eq!(demo.wait().await.code(), Some(130));
     assert_eq!(processes_of(data.to_str().unwrap()), [] as [&str; 0]);
 }
+
+#[tokio::test]
+async fn a_kept_demo_serves_until_it_is_told_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut demo = Process::start("demo", folder.path(), &["demo", "--keep", "--images", "10", "--epochs", "1", "--data-dir"], &[&data]);
+    let dashboard = eventually("the dashboard's address", async || {
+        assert!(demo.is_running());
+        let output = demo.stdout();
+        output.lines().find(|line| line.starts_with("dashboard")).and_then(|line| line.split_whitespace().nth(1).map(str::to_owned))
+    })
+    .await;
+    let url = dashboard.split_once("/#").unwrap().0;
+    assert_eq!(process::run(folder.path(), &["health", "--url", url], &[]).await.code, Some(0));
+    demo.signal(Signal::SIGTERM);
+    assert!(demo.wait().await.success());
+}

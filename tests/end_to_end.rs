@@ -48,6 +48,24 @@ async fn rmsprop_ends_away_from_the_minimum_norm_solution_and_gradient_descent_a
 }
 
 #[tokio::test]
+async fn a_history_of_several_pages_comes_whole() {
+    let yard = Yard::up(&["--workers", "1"]).await;
+    let mut job = jobs::two_unknowns(json!({"name": "gd", "learning_rate": 1e-6}));
+    job["spec"]["record"] = json!("every");
+    let id = yard.submit(&job).await;
+    yard.until(id, RunState::Succeeded).await;
+    let history = yard.client.metrics(id, None).await.unwrap();
+    let points: usize = history.series.iter().map(|series| series.points.len()).sum();
+    assert!(points > 100_000, "{points} points fit one page");
+    for series in &history.series {
+        let steps = series.points.iter().map(|point| point.step);
+        assert!(steps.eq(0..=20_000), "{}: {} points", series.name, series.points.len());
+    }
+    let csv = yard.cli(&["metrics", &id.to_string(), "--csv"]).await.success();
+    assert_eq!(csv.lines().count(), 1 + points);
+}
+
+#[tokio::test]
 async fn a_colourization_leaves_a_model_its_description_and_pictures() {
     let yard = Yard::up(&["--workers", "1"]).await;
     let mut job = jobs::colourization(3);
@@ -155,18 +173,14 @@ async fn runs_of_higher_priority_go_first_and_older_ones_before_younger() {
         ids.push((yard.submit(&job).await, priority));
     }
     let _worker = yard.worker("worker");
-    let mut started = Vec::new();
+    let mut claimed = Vec::new();
     for (id, priority) in ids {
-        let run = yard.until(id, RunState::Succeeded).await;
-        started.push((
-            run.started_at.unwrap(),
-            yard.events(id).await.iter().find(|event| event.kind == "claimed").unwrap().revision,
-            -priority,
-            id,
-        ));
+        yard.until(id, RunState::Succeeded).await;
+        let claim = yard.events(id).await.into_iter().find(|event| event.kind == "claimed").unwrap();
+        claimed.push((claim.revision, -priority, id));
     }
-    started.sort_by_key(|(_, claimed, ..)| *claimed);
-    let order: Vec<_> = started.iter().map(|(_, _, priority, id)| (*priority, *id)).collect();
+    claimed.sort();
+    let order: Vec<_> = claimed.iter().map(|(_, priority, id)| (*priority, *id)).collect();
     assert!(order.is_sorted(), "claimed in the order {order:?}");
 }
 
@@ -224,5 +238,10 @@ async fn the_listing_commands_show_what_the_api_holds() {
     yard.cli(&["artifacts", &run, "model.json", "-o", "here.json"]).await.success();
     let downloaded = std::fs::read(yard.folder.path().join("here.json")).unwrap();
     assert_eq!(downloaded, yard.artifact(id, "model.json").await);
+    let other = yard.submit(&jobs::colourization(2)).await;
+    yard.until(other, RunState::Succeeded).await;
+    let compared = yard.cli(&["compare", &run, &other.to_string()]).await.success();
+    let epochs: Vec<&str> = compared.lines().find(|line| line.starts_with("epochs")).unwrap().split_whitespace().collect();
+    assert_eq!(epochs, ["epochs", "1", "2"], "{compared}");
     assert!(yard.cli(&["network", "unet"]).await.success().contains("56856"));
 }

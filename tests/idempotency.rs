@@ -24,7 +24,7 @@ async fn submits_with_one_key_at_the_same_time_make_one_job() {
     let body = serde_json::to_vec(&jobs::quick()).unwrap();
     let submits = (0..8).map(|_| yard.client.submit(body.clone(), Some("key")));
     let answers: Vec<_> = futures::future::join_all(submits).await;
-    let mut jobs: Vec<_> = answers.into_iter().filter_map(Result::ok).map(|accepted| accepted.id).collect();
+    let mut jobs: Vec<_> = answers.into_iter().map(|accepted| accepted.unwrap().id).collect();
     jobs.dedup();
     assert_eq!(jobs.len(), 1);
     assert_eq!(yard.client.jobs(10).await.unwrap().items.len(), 1);

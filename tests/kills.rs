@@ -39,7 +39,7 @@ async fn a_killed_worker_is_replaced_and_its_run_ends_at_the_same_bytes() {
     let again = eventually("another worker to hold the run", async || {
         let run = yard.run(disturbed).await;
         assert!(!run.state.is_finished(), "the run ended before the kill was noticed");
-        (run.attempt == Attempt(2) && run.state == RunState::Running).then(|| run.worker_id)
+        (run.attempt == Attempt(2) && run.state == RunState::Running).then_some(run.worker_id)
     })
     .await;
     assert_ne!(again, Some(killed.id));
@@ -170,4 +170,16 @@ async fn whatever_ends_up_leaves_no_worker_behind() {
         let expected = if signal == Signal::SIGKILL { RunState::Running } else { RunState::Queued };
         assert_eq!(run.state, expected, "after {signal}");
     }
+}
+
+#[tokio::test]
+async fn up_without_the_device_it_is_told_to_use_says_so_and_ends() {
+    if std::path::Path::new("/dev/nvidiactl").exists() {
+        println!("skipped: this machine has a GPU");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let refused = process::run(folder.path(), &["up", "--listen", "127.0.0.1:0", "--device", "cuda"], &[]).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("--device cpu"), "{}", refused.stderr);
 }

@@ -126,7 +126,8 @@ fn counterexample() -> Value {
 fn results(runs: &[Run]) -> Table {
     let mut table = Table::new(&["RUN", "WHAT", "STATE", "RESULT", "TOOK"]);
     for run in runs {
-        table.row([run.id.to_string(), format::what(run), format::state(run), result(run), format::took(run)]);
+        let name = run.name.as_deref().unwrap_or_default().trim_start_matches("demo: ");
+        table.row([run.id.to_string(), format!("{name} ({})", format::what(run)), format::state(run), result(run), format::took(run)]);
     }
     table
 }

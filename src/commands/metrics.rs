@@ -28,25 +28,38 @@ pub(crate) struct MetricsArgs {
 
 impl MetricsArgs {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut history = self.connection.client()?.metrics(self.run, None).await?;
-        if !self.names.is_empty() {
-            history.series.retain(|series| self.names.contains(&series.name));
+        let client = self.connection.client()?;
+        if self.csv {
+            print("run,name,step,value,time\n")?;
         }
-        if self.json {
-            print_json(&history)?;
-        } else if self.csv {
-            print(&csv(self.run, &history))?;
-        } else {
-            print(&table(&history).to_string())?;
+        let mut all: Option<MetricHistory> = None;
+        let mut next = None;
+        loop {
+            let page;
+            (page, next) = client.metric_page(self.run, &self.names, next.as_ref()).await?;
+            if self.csv {
+                print(&csv(self.run, &page))?;
+            } else {
+                match &mut all {
+                    None => all = Some(page),
+                    Some(all) => all.extend(page),
+                }
+            }
+            if next.is_none() {
+                break;
+            }
+        }
+        if let Some(all) = all {
+            if self.json { print_json(&all)? } else { print(&table(&all).to_string())? }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// RFC 4180; values as the shortest text that reads back as the same number.
-fn csv(run: RunId, history: &MetricHistory) -> String {
-    let mut text = String::from("run,name,step,value,time\n");
-    for series in &history.series {
+fn csv(run: RunId, page: &MetricHistory) -> String {
+    let mut text = String::new();
+    for series in &page.series {
         let name = quoted(&series.name);
         for point in &series.points {
             text.push_str(&format!("{run},{name},{},{},{}\n", point.step, point.value, point.time));
@@ -92,7 +105,7 @@ mod tests {
     #[test]
     fn csv_quotes_what_needs_it() {
         let history = MetricHistory { series: vec![series(1)], revision: Revision(1) };
-        assert_eq!(csv(RunId(7), &history), "run,name,step,value,time\n7,\"a,\"\"b\"\"\",1,0.1,1970-01-01T00:00:00Z\n");
+        assert_eq!(csv(RunId(7), &history), "7,\"a,\"\"b\"\"\",1,0.1,1970-01-01T00:00:00Z\n");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod actions;
 mod artifacts;
 mod cifar10;
+mod compare;
 mod datasets;
 mod demo;
 mod health;
@@ -69,6 +70,8 @@ pub(crate) enum Command {
     Retry(actions::ActionArgs),
     /// Print the history of a run's metrics
     Metrics(metrics::MetricsArgs),
+    /// Show runs side by side: where their specs differ, and what they came to
+    Compare(compare::CompareArgs),
     /// Print what a run's worker logged
     Logs(runs::LogsArgs),
     /// List a run's artifacts, or download one
@@ -113,6 +116,7 @@ impl Command {
             Self::Resume(args) => args.run(actions::Action::Resume).await,
             Self::Retry(args) => args.run(actions::Action::Retry).await,
             Self::Metrics(args) => args.run().await,
+            Self::Compare(args) => args.run().await,
             Self::Logs(args) => args.run().await,
             Self::Artifacts(args) => args.run().await,
             Self::Datasets(command) => command.run().await,

@@ -5,19 +5,29 @@ use std::fmt;
 /// Rows of cells under a header; every column is as wide as its widest cell.
 #[derive(Debug)]
 pub(crate) struct Table {
-    header: Vec<&'static str>,
+    header: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(crate) fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new() }
+    pub(crate) fn new(header: &[&str]) -> Self {
+        Self { header: header.iter().map(|name| (*name).to_owned()).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a column at the right.
+    pub(crate) fn column(&mut self, name: String) {
+        self.header.push(name);
     }
 
     /// Adds a row with a cell for every column.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         debug_assert_eq!(N, self.header.len(), "a cell for every column");
         self.rows.push(cells.to_vec());
+    }
+
+    /// Adds a row whose first cell says what the others are.
+    pub(crate) fn row_of(&mut self, name: &str, cells: impl Iterator<Item = String>) {
+        self.rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -29,14 +39,14 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-            cells.chain(self.header.get(column).map(|name| name.len())).max().unwrap_or(0)
+            cells.chain(self.header.get(column).map(|name| name.chars().count())).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
         let mut line = |cells: &mut dyn Iterator<Item = &str>| {
             let padded = cells.zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect::<Vec<_>>().join("  ");
             writeln!(f, "{}", padded.trim_end())
         };
-        line(&mut self.header.iter().copied())?;
+        line(&mut self.header.iter().map(String::as_str))?;
         self.rows.iter().try_for_each(|row| line(&mut row.iter().map(String::as_str)))
     }
 }

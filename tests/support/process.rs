@@ -23,7 +23,7 @@ impl Process {
     /// Starts the binary; what it prints goes into files in `folder`.
     pub fn start(name: &str, folder: &Path, arguments: &[&str], paths: &[&Path]) -> Self {
         let (stdout, stderr) = (folder.join(format!("{name}.stdout")), folder.join(format!("{name}.stderr")));
-        // A second process of one name goes on in the log of the first.
+        // A second process of one name goes on in the log of the first; its stdout is read and begins anew.
         let append = |path: &Path| OpenOptions::new().create(true).append(true).open(path).unwrap();
         File::create(&stdout).unwrap();
         let child = binary(folder)

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod client;
+pub mod compare;
 pub mod dataset;
 pub mod ids;
 pub mod job;

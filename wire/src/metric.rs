@@ -40,6 +40,18 @@ pub struct MetricHistory {
     pub revision: Revision,
 }
 
+impl MetricHistory {
+    /// Adds the page that follows. The first page's revision stands for all: what came in between the two is newer than it.
+    pub fn extend(&mut self, page: Self) {
+        for series in page.series {
+            match self.series.last_mut() {
+                Some(last) if last.name == series.name => last.points.extend(series.points),
+                _ => self.series.push(series),
+            }
+        }
+    }
+}
+
 /// What a run's answer tells of each of its metrics. NaN takes no part in `min` and `max` unless there is nothing else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MetricSummary {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
-use trainyard_wire::metric::MetricSummary;
+use trainyard_wire::compare::{ComparedRun, Comparison, Difference};
 use trainyard_wire::run::Run;
-use trainyard_wire::{Problem, RunId, RunState, StopReason};
-use utoipa::{IntoParams, ToSchema};
+use trainyard_wire::{Problem, RunId};
+use utoipa::IntoParams;
 
 use super::app::Shared;
 use super::extract::Query;
@@ -23,37 +23,6 @@ const MOST_RUNS: usize = 50;
 pub(crate) struct CompareQuery {
     /// Ids, separated by commas; at most 50.
     runs: String,
-}
-
-/// Runs side by side. Lists of values are in the order of `runs`.
-#[derive(Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct Comparison {
-    runs: Vec<ComparedRun>,
-    /// Where the specs differ.
-    differences: Vec<Difference>,
-    /// By metric; null where a run has none of the name.
-    metrics: BTreeMap<String, Vec<Option<MetricSummary>>>,
-}
-
-/// A run of a comparison.
-#[derive(Debug, PartialEq, Serialize, ToSchema)]
-struct ComparedRun {
-    id: RunId,
-    name: Option<String>,
-    state: RunState,
-    stop_reason: Option<StopReason>,
-    #[schema(value_type = Option<Object>)]
-    result: Option<Value>,
-}
-
-/// A setting in which the specs differ.
-#[derive(Debug, PartialEq, Serialize, ToSchema)]
-struct Difference {
-    /// Dotted path into the spec.
-    path: String,
-    /// Null where a spec has no such setting.
-    #[schema(value_type = Vec<Object>)]
-    values: Vec<Value>,
 }
 
 /// Compares runs: the settings in which they differ, their metrics and their results.

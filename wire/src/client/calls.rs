@@ -6,13 +6,13 @@ use reqwest::{Method, Response, multipart};
 use serde::Serialize;
 
 use super::{ByteStream, Client, ClientError};
+use crate::compare::Comparison;
 use crate::dataset::{Dataset, FileRole};
 use crate::job::{DryRun, Job, JobAccepted};
-use crate::metric::MetricHistory;
 use crate::run::{Artifacts, Certificates, Event, LogLine, Run};
 use crate::token::{CreateToken, Token, TokenCreated};
 use crate::worker::Worker;
-use crate::{JobId, Page, Revision, RunId, RunState, TokenId};
+use crate::{JobId, Page, RunId, RunState, TokenId};
 
 /// The filters of `GET /v1/runs`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -68,6 +68,12 @@ impl Client {
         self.get(&["v1", "runs", &id.to_string()]).await
     }
 
+    /// Runs side by side, in this order.
+    pub async fn compare(&self, ids: &[RunId]) -> Result<Comparison, ClientError> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.json(self.request(Method::GET, &["v1", "compare"]).query(&[("runs", ids.join(","))])).await
+    }
+
     /// `cancel`, `pause`, `resume` or `retry` of a run; answers the run as it is then.
     pub async fn run_action(&self, id: RunId, action: &str) -> Result<Run, ClientError> {
         self.json(self.request(Method::POST, &["v1", "runs", &id.to_string(), action])).await
@@ -78,21 +84,12 @@ impl Client {
         self.json(self.request(Method::POST, &["v1", "jobs", &id.to_string(), action])).await
     }
 
-    /// The history of a run's metrics; only what is newer than `after`, if given.
-    pub async fn metrics(&self, id: RunId, after: Option<Revision>) -> Result<MetricHistory, ClientError> {
-        let mut request = self.request(Method::GET, &["v1", "runs", &id.to_string(), "metrics"]);
-        if let Some(after) = after {
-            request = request.query(&[("after_revision", after)]);
-        }
-        self.json(request).await
-    }
-
     pub async fn events(&self, id: RunId) -> Result<Page<Event>, ClientError> {
-        self.get(&["v1", "runs", &id.to_string(), "events"]).await
+        self.all(&["v1", "runs", &id.to_string(), "events"]).await
     }
 
     pub async fn logs(&self, id: RunId) -> Result<Page<LogLine>, ClientError> {
-        self.get(&["v1", "runs", &id.to_string(), "logs"]).await
+        self.all(&["v1", "runs", &id.to_string(), "logs"]).await
     }
 
     pub async fn certificates(&self, id: RunId) -> Result<Certificates, ClientError> {
@@ -112,11 +109,11 @@ impl Client {
     }
 
     pub async fn workers(&self) -> Result<Page<Worker>, ClientError> {
-        self.get(&["v1", "workers"]).await
+        self.all(&["v1", "workers"]).await
     }
 
     pub async fn datasets(&self) -> Result<Page<Dataset>, ClientError> {
-        self.get(&["v1", "datasets"]).await
+        self.all(&["v1", "datasets"]).await
     }
 
     pub async fn dataset(&self, name: &str) -> Result<Dataset, ClientError> {
@@ -144,7 +141,7 @@ impl Client {
     }
 
     pub async fn tokens(&self) -> Result<Page<Token>, ClientError> {
-        self.get(&["v1", "tokens"]).await
+        self.all(&["v1", "tokens"]).await
     }
 
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {

@@ -1,10 +1,12 @@
 //! The typed HTTP client, which the command line and the workers share.
 //!
-//! [`Client`] holds the address and the token; the calls a person makes are in `calls`, those of the worker protocol in `worker`.
+//! [`Client`] holds the address and the token; the calls a person makes are in `calls`, those of the worker protocol in `worker`; `paging`
+//! follows answers that come in pages.
 //! A call either answers its type or a [`ClientError`] that tells the server's own problem from a connection that failed; retrying
 //! is the caller's decision ([`ClientError::is_transient`]).
 
 mod calls;
+mod paging;
 mod worker;
 
 use std::time::Duration;
@@ -18,6 +20,7 @@ use url::Url;
 
 use crate::problem::Problem;
 pub use calls::{RunQuery, UploadFile};
+pub use paging::NextPage;
 
 /// A body that arrives in pieces.
 pub type ByteStream = BoxStream<'static, Result<Bytes, ClientError>>;

@@ -12,7 +12,7 @@ const LABELS = { pause: "Pause", resume: "Resume", retry: "Retry", cancel: "Canc
 const DONE = { pause: "pausing", resume: "goes on", retry: "queued again", cancel: "cancelling" };
 
 /** The actions that a run's state allows. */
-export function actionsFor(run) {
+function actionsFor(run) {
   if (run.requested === "cancel" || !maySubmit()) return [];
   switch (run.state) {
     case "queued":

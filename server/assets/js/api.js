@@ -7,7 +7,7 @@
 const TIMEOUT_MS = 20_000;
 
 /** An answer with an error status. `problem` is the RFC 9457 body, if there was one. */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, problem) {
     super(describe(status, problem));
     this.name = "ApiError";

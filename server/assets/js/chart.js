@@ -1,11 +1,12 @@
 // One chart: a few metrics of a run over their steps, drawn by Plotly.
 //
-// New points at the end go through `Plotly.extendTraces`, anything else through `Plotly.react`; a `uirevision` that only the kind of the axis changes
-// keeps the reader's zoom in both. Each metric has two traces: its finite values, with gaps, and markers for NaN (a cross at mid height) and ±∞ (triangles at
-// the edges) on an overlaid axis of their own, so that they neither vanish nor spoil the scale. Colours come from the style sheet.
+// New points at the end go through `Plotly.extendTraces`, anything else through `Plotly.react`; a `uirevision` that only the kind of
+// the axis changes keeps the reader's zoom in both. Each metric has two traces: its finite values, with gaps, and crosses for NaN (at
+// mid height), ∞ (at the top) and −∞ (at the bottom) on an overlaid axis of their own, so that they neither vanish nor spoil the
+// scale. Colours come from the style sheet.
 
 import { formatMetric } from "./describe.js";
-import { el, setAttribute, setText } from "./dom.js";
+import { cardHead, el, setAttribute, setText } from "./dom.js";
 import { formatCount, formatNumber, isShare, stepUnit } from "./format.js";
 
 const PLOTLY_ADDRESS = "/assets/plotly.min.js";
@@ -19,7 +20,7 @@ const CONFIG = {
 let loading = null;
 
 /** The Plotly library, loaded once when the first chart needs it. */
-export function loadPlotly() {
+function loadPlotly() {
   loading ??= new Promise((resolve, reject) => {
     const script = el("script", { src: PLOTLY_ADDRESS });
     script.addEventListener("load", () => resolve(globalThis.Plotly));
@@ -47,7 +48,7 @@ export class Chart {
     this.node = el(
       "section",
       { class: "card chart", "aria-label": `Chart of ${title}` },
-      el("header", { class: "card-head" }, el("h2", {}, title), this.readout, this.toggle("x"), this.toggle("y")),
+      cardHead(title, this.readout, this.toggle("x"), this.toggle("y")),
       el("div", { class: "plot-frame" }, this.plot, this.empty),
       this.note,
     );
@@ -58,7 +59,8 @@ export class Chart {
   }
 
   toggle(axis) {
-    const button = el("button", { type: "button", class: "button small toggle", "aria-pressed": String(this.axes[axis] === "log") }, `log ${axis}`);
+    const button = el("button", { type: "button", class: "button small toggle" }, `log ${axis}`);
+    setAttribute(button, "aria-pressed", String(this.axes[axis] === "log"));
     button.setAttribute("aria-label", `Logarithmic ${axis} axis of ${this.title}`);
     button.addEventListener("click", () => {
       this.axes[axis] = this.axes[axis] === "log" ? "linear" : "log";

@@ -14,6 +14,11 @@ export function el(tag, properties = {}, ...children) {
   return node;
 }
 
+/** The first line of a card: its title, then what else belongs there. */
+export function cardHead(title, ...others) {
+  return el("header", { class: "card-head" }, el("h2", {}, title), ...others);
+}
+
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

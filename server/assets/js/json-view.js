@@ -7,10 +7,11 @@ import { toast } from "./toast.js";
 const LONGEST = 20_000;
 
 /** JSON with two spaces of indentation; lists of plain values stay on one line. */
-export function prettyJson(value, indent = "") {
+function prettyJson(value, indent = "") {
   const inner = `${indent}  `;
   if (Array.isArray(value)) {
-    if (value.every((item) => item === null || typeof item !== "object")) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
+    const plain = value.every((item) => item === null || typeof item !== "object");
+    if (plain) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
     return `[\n${value.map((item) => inner + prettyJson(item, inner)).join(",\n")}\n${indent}]`;
   }
   if (value === null || typeof value !== "object") return JSON.stringify(value);

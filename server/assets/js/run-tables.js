@@ -2,7 +2,7 @@
 
 import { artifactPath } from "./api.js";
 import { formatMetric } from "./describe.js";
-import { el, reconcile, setAttribute, setText } from "./dom.js";
+import { cardHead, el, reconcile, setAttribute, setText } from "./dom.js";
 import { formatBytes, formatCount, formatNumber, stepUnit } from "./format.js";
 import { showJson } from "./json-view.js";
 
@@ -12,7 +12,7 @@ function tableCard(title, headings, keyOf, write) {
   const head = headings.map(([heading, kind]) => el("th", { scope: "col", class: kind }, heading));
   const table = el("table", { class: "data" }, el("thead", {}, el("tr", {}, ...head)), body);
   const frame = el("div", { class: "table-frame", tabindex: "0", role: "group", "aria-label": title }, table);
-  const node = el("section", { class: "card", hidden: true, "aria-label": title }, el("header", { class: "card-head" }, el("h2", {}, title)), frame);
+  const node = el("section", { class: "card", hidden: true, "aria-label": title }, cardHead(title), frame);
   const views = new Map();
   const create = () => {
     const cells = headings.map(([, kind]) => el("td", { class: kind }));
@@ -29,7 +29,7 @@ function tableCard(title, headings, keyOf, write) {
 
 /** Last, least and greatest of each metric; `update(run.summary)`. */
 export function summaryCard() {
-  const headings = [["Metric"], ["Last", "number"], ["At", "number"], ["Least", "number"], ["Greatest", "number"]];
+  const headings = [["Metric"], ...["Last", "At", "Least", "Greatest"].map((heading) => [heading, "number"])];
   const card = tableCard("Summary", headings, ([name]) => name, (cells, [name, metric]) => {
     const format = formatMetric(name);
     const at = `${stepUnit(name)} ${formatCount(metric.last_step)}`;
@@ -40,7 +40,8 @@ export function summaryCard() {
 
 /** Claims of theory checked on the run. */
 export function certificatesCard() {
-  const headings = [["Claim", "sentence"], ["Formula", "sentence"], ["Predicted", "number"], ["Measured", "number"], ["Tolerance", "number"], ["Holds"]];
+  const numbers = ["Predicted", "Measured", "Tolerance"].map((heading) => [heading, "number"]);
+  const headings = [["Claim", "sentence"], ["Formula", "sentence"], ...numbers, ["Holds"]];
   return tableCard("Certificates", headings, (certificate) => certificate.claim, (cells, certificate) => {
     setText(cells[0], certificate.claim);
     setText(cells[1], certificate.formula);
@@ -68,7 +69,7 @@ export function artifactsCard(runId) {
 /** What the run came to, as JSON; hidden until it ends. */
 export function resultCard() {
   const code = el("pre", { class: "code", tabindex: "0", "aria-label": "Result" });
-  const node = el("section", { class: "card", hidden: true, "aria-label": "Result" }, el("header", { class: "card-head" }, el("h2", {}, "Result")), code);
+  const node = el("section", { class: "card", hidden: true, "aria-label": "Result" }, cardHead("Result"), code);
   return {
     node,
     update(result) {

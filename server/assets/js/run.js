@@ -6,7 +6,7 @@
 import { Conditional, get, Tail } from "./api.js";
 import { Charts } from "./charts.js";
 import { describeState, isFinished, progressShare, runTitle } from "./describe.js";
-import { el, setText } from "./dom.js";
+import { cardHead, el, setText } from "./dom.js";
 import { copyText, curlCommand, showJson } from "./json-view.js";
 import { Poller } from "./poll.js";
 import { runHead } from "./run-head.js";
@@ -108,7 +108,7 @@ function specCard() {
   const code = el("pre", { class: "code", tabindex: "0", "aria-label": "Spec" });
   const copySpec = el("button", { type: "button", class: "button small" }, "Copy JSON");
   const copyCurl = el("button", { type: "button", class: "button small" }, "Copy as curl");
-  const node = el("section", { class: "card", "aria-label": "Spec" }, el("header", { class: "card-head" }, el("h2", {}, "Spec"), copySpec, copyCurl), code);
+  const node = el("section", { class: "card", "aria-label": "Spec" }, cardHead("Spec", copySpec, copyCurl), code);
   let shown = null;
   copySpec.addEventListener("click", () => copyText(JSON.stringify(shown.spec, null, 2), "Spec"));
   copyCurl.addEventListener("click", () => copyText(curlCommand(shown), "Command"));

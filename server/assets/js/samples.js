@@ -4,7 +4,7 @@
 // reserved from the spec (rows of four images), so nothing moves when it loads.
 
 import { artifactPath } from "./api.js";
-import { el, setAttribute, setText } from "./dom.js";
+import { cardHead, el, setAttribute, setText } from "./dom.js";
 
 const NAME = /^samples\/epoch-(\d+)\.png$/;
 /** Columns of a picture, from left to right. */
@@ -28,7 +28,7 @@ export function samplesCard(runId, spec) {
   const node = el(
     "section",
     { class: "card samples", "aria-label": "Sample pictures" },
-    el("header", { class: "card-head" }, el("h2", {}, "pictures"), label),
+    cardHead("Pictures", label),
     el("div", { class: "sample-slider" }, el("label", { for: "epoch", class: "visually-hidden" }, "Epoch"), slider),
     el("div", { class: "sample-columns", "aria-hidden": "true" }, ...COLUMNS.map((column) => el("span", {}, column))),
     el("div", { class: "sample-frame" }, picture, waiting),

@@ -1,7 +1,7 @@
 // The events and the log of a run. Both only grow: lines that are there are left alone, so that a selection survives, and a list that
 // stands at its end follows what comes. A long list shows its newest lines.
 
-import { el, reconcile, setText } from "./dom.js";
+import { cardHead, el, reconcile, setText } from "./dom.js";
 import { formatSetting, formatTime } from "./format.js";
 
 const MOST_LINES = 1_000;
@@ -12,7 +12,7 @@ function listCard(title, line) {
   const list = el("ol", { class: "lines", tabindex: "0", role: "log", "aria-label": title });
   const none = "Nothing yet.";
   const empty = el("p", { class: "minor" }, none);
-  const node = el("section", { class: "card", "aria-label": title }, el("header", { class: "card-head" }, el("h2", {}, title)), empty, list);
+  const node = el("section", { class: "card", "aria-label": title }, cardHead(title), empty, list);
   const views = new Map();
   let shown = 0;
   return {

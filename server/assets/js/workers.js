@@ -17,11 +17,16 @@ export function workerStrip() {
     const answer = await resource.get(signal);
     if (answer === null) return;
     const workers = answer.body.items;
-    setText(summary, workers.length === 0 ? "No workers: queued runs wait until one starts" : workers.length === 1 ? "1 worker" : `${workers.length} workers`);
+    setText(summary, describeCount(workers.length));
     reconcile(list, views, workers, (worker) => worker.id, workerChip);
   }, INTERVAL_MS);
 
   return { node, stop: () => poller.stop() };
+}
+
+function describeCount(count) {
+  if (count === 0) return "No workers: queued runs wait until one starts";
+  return count === 1 ? "1 worker" : `${count} workers`;
 }
 
 function workerChip() {

@@ -51,6 +51,32 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         // Whoever read the output has seen enough (`trainyard runs | head`).
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", message(error));
     if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// The error with its causes, each once: some errors quote their cause in their own text.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |message, cause| {
+        let cause = cause.to_string();
+        match message.as_str() {
+            "" => cause,
+            text if text.contains(&cause) => message,
+            text => format!("{text}: {cause}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::message;
+
+    #[test]
+    fn a_cause_that_the_error_quotes_is_not_told_twice() {
+        let refused = anyhow!("refused").context("no answer: refused").context("cannot follow the runs");
+        assert_eq!(message(&refused), "cannot follow the runs: no answer: refused");
+        assert_eq!(message(&anyhow!("disk full").context("cannot write")), "cannot write: disk full");
+    }
 }

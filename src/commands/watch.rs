@@ -49,7 +49,7 @@ pub(crate) enum Watched {
 /// Follows runs to their end, prints what came of them, and fails unless all of them succeeded.
 pub(crate) async fn follow(client: &Client, watched: &Watched) -> anyhow::Result<ExitCode> {
     let all_succeeded = until_finished(client, watched).await?;
-    print(&outcomes(client, watched).await?.to_string())?;
+    print(&outcomes(client, watched).await?)?;
     Ok(if all_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -104,8 +104,9 @@ async fn look(client: &Client, watched: &Watched, progress: &mut RunProgress) ->
     }
 }
 
-/// What came of the runs.
-async fn outcomes(client: &Client, watched: &Watched) -> Result<Table, ClientError> {
+/// What came of the runs, as a table; of a large job's, the newest.
+async fn outcomes(client: &Client, watched: &Watched) -> Result<String, ClientError> {
+    let mut left_out = 0;
     let runs = match watched {
         Watched::Runs(ids) => {
             let mut runs = Vec::with_capacity(ids.len());
@@ -117,6 +118,7 @@ async fn outcomes(client: &Client, watched: &Watched) -> Result<Table, ClientErr
         Watched::Job(id) => {
             let mut runs = client.runs(&RunQuery { job: Some(*id), limit: Some(MOST_ROWS), ..RunQuery::default() }).await?.items;
             runs.sort_by_key(|run| run.id);
+            left_out = client.job(*id).await?.run_count.saturating_sub(runs.len() as u64);
             runs
         }
     };
@@ -124,7 +126,8 @@ async fn outcomes(client: &Client, watched: &Watched) -> Result<Table, ClientErr
     for run in &runs {
         table.row(outcome(run));
     }
-    Ok(table)
+    let more = if left_out > 0 { format!("and {left_out} older runs\n") } else { String::new() };
+    Ok(format!("{table}{more}"))
 }
 
 fn outcome(run: &Run) -> [String; 7] {

@@ -81,8 +81,9 @@ async fn client(folder: &Path, address: &str) -> Client {
 /// What the README takes for given: the reader's own files.
 fn own_files(folder: &Path) {
     for (name, records) in [("data_batch_1.bin", 12u8), ("test_batch.bin", 4)] {
-        let bytes: Vec<u8> =
-            (0..records).flat_map(|record| std::iter::once(7).chain((0..3072u32).map(move |i| (i * (u32::from(record) + 3) % 251) as u8))).collect();
+        let bytes: Vec<u8> = (0..records)
+            .flat_map(|record| std::iter::once(7).chain((0..3072u32).map(move |i| (i * (u32::from(record) + 3) % 251) as u8)))
+            .collect();
         std::fs::write(folder.join(name), bytes).unwrap();
     }
     let rows: String = (0..40).map(|i| format!("{},{},{}\n", i, (i * 7) % 11, 2 * i - (i * 7) % 11 + 5)).collect();

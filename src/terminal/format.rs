@@ -2,23 +2,10 @@
 
 use std::time::Duration;
 
+pub(crate) use trainyard_wire::number::brief as number;
 use trainyard_wire::run::Run;
 use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::{RunState, Spec, Timestamp};
-
-/// A measured value in six significant digits.
-pub(crate) fn number(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 || !value.is_finite() {
-        value.to_string()
-    } else if (1e-4..1e6).contains(&size) {
-        let decimals = (5 - size.log10().floor() as i32).clamp(0, 9) as usize;
-        let text = format!("{value:.decimals$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-    } else {
-        format!("{value:.4e}")
-    }
-}
 
 /// `4.2 s`, `1:05 min`, `2:05 h`.
 pub(crate) fn seconds(value: f64) -> String {
@@ -105,18 +92,7 @@ pub(crate) fn position(run: &Run) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{number, seconds};
-
-    #[test]
-    fn numbers_have_six_significant_digits() {
-        assert_eq!(number(2.0 / 3.0), "0.666667");
-        assert_eq!(number(1.0672), "1.0672");
-        assert_eq!(number(123_456.0), "123456");
-        assert_eq!(number(100.0), "100");
-        assert_eq!(number(-1.5e-9), "-1.5000e-9");
-        assert_eq!(number(f64::NAN), "NaN");
-        assert_eq!(number(0.0), "0");
-    }
+    use super::seconds;
 
     #[test]
     fn durations_are_in_the_unit_that_reads_best() {

@@ -91,9 +91,34 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
+/// A value in six significant digits, for people; `{value}` and JSON keep every digit.
+pub fn brief(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 || !value.is_finite() {
+        value.to_string()
+    } else if (1e-4..1e6).contains(&size) {
+        let decimals = (5 - size.log10().floor() as i32).clamp(0, 9) as usize;
+        let text = format!("{value:.decimals$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    } else {
+        format!("{value:.4e}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Number;
+    use super::{Number, brief};
+
+    #[test]
+    fn numbers_have_six_significant_digits() {
+        assert_eq!(brief(2.0 / 3.0), "0.666667");
+        assert_eq!(brief(1.0672), "1.0672");
+        assert_eq!(brief(123_456.0), "123456");
+        assert_eq!(brief(100.0), "100");
+        assert_eq!(brief(-1.5e-9), "-1.5000e-9");
+        assert_eq!(brief(f64::NAN), "NaN");
+        assert_eq!(brief(0.0), "0");
+    }
 
     #[test]
     fn nan_and_the_infinities_survive_json() {

@@ -2,6 +2,7 @@
 
 use trainyard_theory::regression::{Problem, Spectrum, spectrum_cost};
 use trainyard_wire::Spec;
+use trainyard_wire::number::brief;
 use trainyard_wire::spec::RegressionSpec;
 use trainyard_wire::spec::optimizer::{OptimizerName, Schedule};
 use trainyard_wire::spec::regression::{ProblemSource, ProblemSpec};
@@ -72,7 +73,7 @@ fn doubt(spec: &RegressionSpec, lambda_max: f64) -> Option<String> {
         _ => return None,
     };
     // Six digits are enough to choose a rate by.
-    (rate >= limit).then(|| format!("learning_rate {rate} is not below {bound} ≈ {limit:.5e}: {consequence}"))
+    (rate >= limit).then(|| format!("learning_rate {rate} is not below {bound} ≈ {}: {consequence}", brief(limit)))
 }
 
 #[cfg(test)]
@@ -95,7 +96,7 @@ mod tests {
         assert!(warnings(json!({"name": "gd", "learning_rate": 0.19})).is_empty());
         let found = warnings(json!({"name": "gd", "learning_rate": 0.21}));
         assert_eq!(found.len(), 1);
-        assert!(found[0].contains("2/λ_max ≈ 2.00000e-1"), "{found:?}");
+        assert!(found[0].contains("2/λ_max ≈ 0.2"), "{found:?}");
     }
 
     #[test]

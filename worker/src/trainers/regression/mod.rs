@@ -13,6 +13,7 @@ use serde_json::json;
 use trainyard_theory::random::{Generator, Purpose};
 use trainyard_theory::regression::{Problem, diverged, vector};
 use trainyard_wire::StopReason;
+use trainyard_wire::number::brief;
 use trainyard_wire::run::LogLevel;
 use trainyard_wire::spec::RegressionSpec;
 use trainyard_wire::spec::regression::InitialWeights;
@@ -154,8 +155,8 @@ fn result(position: &Position, loss: f64) -> serde_json::Value {
 
 fn divergence(loss: f64, first_loss: f64, step: u64) -> String {
     if loss.is_finite() {
-        format!("the loss at step {step} is {loss:e}, over 10⁸ times the first ({first_loss:e})")
+        format!("the loss at step {step} is {}, over 10⁸ times the first ({})", brief(loss), brief(first_loss))
     } else {
-        format!("the loss at step {step} is {loss}; the first was {first_loss:e}")
+        format!("the loss at step {step} is {loss}; the first was {}", brief(first_loss))
     }
 }

@@ -128,12 +128,13 @@ impl Client {
         on_bytes: impl Fn(u64) + Clone + Send + Sync + 'static,
     ) -> Result<Dataset, ClientError> {
         let mut form = multipart::Form::new().text("name", name.to_owned());
+        let mut bytes = 0;
         for file in files {
-            form = form.part(file.role.as_str(), file_part(&file.path, on_bytes.clone()).await?);
+            let (part, size) = file_part(&file.path, on_bytes.clone()).await?;
+            form = form.part(file.role.as_str(), part);
+            bytes += size;
         }
-        // A large upload on a slow disk may keep the server busy for longer than the usual silence.
-        let request = self.request(Method::POST, &["v1", "datasets"]).timeout(std::time::Duration::from_secs(3600)).multipart(form);
-        self.json(request).await
+        self.json(self.upload(Method::POST, &["v1", "datasets"], bytes).multipart(form)).await
     }
 
     pub async fn create_token(&self, token: &CreateToken) -> Result<TokenCreated, ClientError> {
@@ -154,7 +155,8 @@ impl Client {
     }
 }
 
-async fn file_part(path: &Path, on_bytes: impl Fn(u64) + Send + Sync + 'static) -> Result<multipart::Part, ClientError> {
+/// A file as a part of a form, and its bytes.
+async fn file_part(path: &Path, on_bytes: impl Fn(u64) + Send + Sync + 'static) -> Result<(multipart::Part, u64), ClientError> {
     use futures::StreamExt as _;
     let error = |source| ClientError::File { path: path.display().to_string(), source };
     let file = tokio::fs::File::open(path).await.map_err(error)?;
@@ -165,5 +167,5 @@ async fn file_part(path: &Path, on_bytes: impl Fn(u64) + Send + Sync + 'static) 
             on_bytes(piece.len() as u64);
         }
     });
-    Ok(multipart::Part::stream_with_length(reqwest::Body::wrap_stream(pieces), size).file_name(name))
+    Ok((multipart::Part::stream_with_length(reqwest::Body::wrap_stream(pieces), size).file_name(name), size))
 }

@@ -59,7 +59,7 @@ impl ClientError {
     /// Whether the same call may succeed later: no answer, 429, or a 5xx.
     pub fn is_transient(&self) -> bool {
         match self.status() {
-            Some(status) => status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
+            Some(status) => status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT),
             None => matches!(self, Self::Transport(_)),
         }
     }
@@ -88,6 +88,8 @@ fn chain(error: &reqwest::Error) -> String {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// For large bodies: the bound on an answer's silence counts from the first byte that is sent, so no upload may have it.
+    uploads: reqwest::Client,
     base: Url,
     token: Option<String>,
 }
@@ -101,12 +103,12 @@ impl Client {
         }
         // Fails only where a provider is installed already, and then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("trainyard/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(60))
-            .build()?;
-        Ok(Self { http, base: url, token })
+        let builder = || {
+            let builder = reqwest::Client::builder().user_agent(concat!("trainyard/", env!("CARGO_PKG_VERSION")));
+            builder.connect_timeout(Duration::from_secs(5))
+        };
+        let http = builder().read_timeout(SILENCE).build()?;
+        Ok(Self { http, uploads: builder().build()?, base: url, token })
     }
 
     /// The server's address.
@@ -116,11 +118,20 @@ impl Client {
 
     /// A request to `path`, whose segments are escaped.
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.request_through(&self.http, method, path)
+    }
+
+    /// A request to `path` with a body of about `bytes` bytes, which has as long as they take on a slow line.
+    fn upload(&self, method: Method, path: &[&str], bytes: u64) -> RequestBuilder {
+        self.request_through(&self.uploads, method, path).timeout(upload_patience(bytes))
+    }
+
+    fn request_through(&self, http: &reqwest::Client, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        let request = self.http.request(method, url);
+        let request = http.request(method, url);
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -160,9 +171,27 @@ impl Client {
     }
 }
 
+/// How long a server may keep silent.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The slowest line that an upload succeeds on.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// How long an upload of so many bytes may take, the server's answer included.
+fn upload_patience(bytes: u64) -> Duration {
+    SILENCE + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Client, ClientError};
+    use std::time::Duration;
+
+    use super::{Client, ClientError, upload_patience};
+
+    #[test]
+    fn an_upload_has_a_minute_and_as_long_as_a_slow_line_takes() {
+        assert_eq!(upload_patience(10), Duration::from_secs(60));
+        assert_eq!(upload_patience(256 << 20), Duration::from_secs(60 + 4096));
+    }
 
     #[test]
     fn an_address_that_is_not_http_is_refused() {

@@ -40,23 +40,19 @@ impl Client {
         checkpoint_step: Option<u64>,
         body: Bytes,
     ) -> Result<(), ClientError> {
-        let mut request = self.worker_artifact(Method::PUT, id, attempt, name).query(&[("sha256", sha256)]).body(body);
+        let size = body.len() as u64;
+        let request = worker_artifact(id, attempt, name, |path| self.upload(Method::PUT, path, size));
+        let mut request = request.query(&[("sha256", sha256)]).body(body);
         if let Some(step) = checkpoint_step {
             request = request.query(&[("checkpoint_step", step)]);
         }
-        self.send(request.timeout(Duration::from_secs(60))).await.map(drop)
+        self.send(request).await.map(drop)
     }
 
     /// The bytes of an artifact of a run that this worker holds: its checkpoint, mostly.
     pub async fn held_artifact(&self, id: RunId, attempt: Attempt, name: &str) -> Result<Bytes, ClientError> {
-        Ok(self.send(self.worker_artifact(Method::GET, id, attempt, name)).await?.bytes().await?)
-    }
-
-    fn worker_artifact(&self, method: Method, id: RunId, attempt: Attempt, name: &str) -> RequestBuilder {
-        let id = id.to_string();
-        let mut path = vec!["v1", "worker", "runs", &id, "artifacts"];
-        path.extend(name.split('/'));
-        self.request(method, &path).query(&[("attempt", attempt)])
+        let request = worker_artifact(id, attempt, name, |path| self.request(Method::GET, path));
+        Ok(self.send(request).await?.bytes().await?)
     }
 
     pub async fn worker_dataset(&self, name: &str) -> Result<Dataset, ClientError> {
@@ -66,4 +62,12 @@ impl Client {
     pub async fn worker_dataset_file(&self, name: &str, sha256: &str) -> Result<ByteStream, ClientError> {
         self.stream(self.request(Method::GET, &["v1", "worker", "datasets", name, "files", sha256])).await
     }
+}
+
+/// What `request` makes of the address of an artifact that the holder of a run asks for.
+fn worker_artifact(id: RunId, attempt: Attempt, name: &str, request: impl FnOnce(&[&str]) -> RequestBuilder) -> RequestBuilder {
+    let id = id.to_string();
+    let mut path = vec!["v1", "worker", "runs", &id, "artifacts"];
+    path.extend(name.split('/'));
+    request(&path).query(&[("attempt", attempt)])
 }

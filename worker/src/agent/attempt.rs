@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use trainyard_wire::StopReason;
+use trainyard_wire::run::LogLevel;
 use trainyard_wire::worker::{ClaimedRun, Finish, HeldRun, Outcome};
 
 use super::datasets::{self, FetchError};
@@ -16,7 +17,7 @@ use super::reporter::{Broken, Reporter};
 use super::server::{CallError, Server};
 use super::{Agent, Train};
 use crate::data::files::sha256;
-use crate::trainers::{Assignment, Ended, Stop, Workshop};
+use crate::trainers::{Assignment, Ended, Session as _, Stop, TrainError, Workshop};
 
 /// Candle's backward recurses once an operation, far deeper than a thread's usual stack allows.
 const STACK_BYTES: usize = 64 << 20;
@@ -53,14 +54,16 @@ impl<S: Server> Agent<S> {
 
     /// What to tell in the end; nothing of a run that is dropped.
     async fn attempt(&self, claimed: ClaimedRun, reporter: &Reporter<'_, S>, outbox: &Arc<Outbox>) -> Result<Option<Finish>, Broken> {
-        let assignment = match self.gather(claimed, reporter).await? {
+        let gathered = tokio::select! {
+            biased;
+            // Nothing was done yet, so nothing needs to be kept: an earlier checkpoint is still there.
+            stop = reporter.control.stopped() => return Ok(finish(Ok(Ended::Stopped(stop)))),
+            gathered = self.gather(claimed, reporter) => gathered?,
+        };
+        let assignment = match gathered {
             Ok(assignment) => assignment,
             Err(reason) => return Ok(Some(failed(StopReason::Error, reason))),
         };
-        // Nothing was done yet, so nothing needs to be kept: an earlier checkpoint is still there.
-        if let Some(stop) = reporter.control.stop() {
-            return Ok(finish(Ok(Ended::Stopped(stop))));
-        }
         let done = CancellationToken::new();
         let trainer = spawn(self.train, assignment, self.workshop.clone(), Arc::clone(outbox), done.clone());
         let followed = reporter.follow(&done).await;
@@ -91,17 +94,33 @@ impl<S: Server> Agent<S> {
                     fetched => fetched.map(Ok),
                 }
             };
-            let bytes = match reporter.call(fetch).await? {
-                Ok(bytes) => bytes,
-                Err(reason) => return Ok(Err(reason)),
-            };
-            if sha256(&bytes) != *expected {
-                return Ok(Err(format!("the checkpoint is damaged: its sha256 is not {expected}")));
+            match reporter.call(fetch).await? {
+                Ok(bytes) if sha256(&bytes) == *expected => checkpoint = Some(bytes),
+                Ok(_) => start_over(reporter.outbox, &format!("the checkpoint is damaged: its sha256 is not {expected}")),
+                Err(reason) => start_over(reporter.outbox, &reason),
             }
-            checkpoint = Some(bytes);
         }
         Ok(Ok(Assignment { spec: claimed.spec, dataset, checkpoint }))
     }
+}
+
+/// Trains, from the beginning where the checkpoint cannot be read.
+fn train_from_checkpoint(train: Train, mut assignment: Assignment, workshop: &Workshop, outbox: &Outbox) -> Result<Ended, TrainError> {
+    match train(&assignment, workshop, outbox) {
+        // A checkpoint is read before the first step.
+        Err(TrainError::Checkpoint(error)) if assignment.checkpoint.take().is_some() => {
+            start_over(outbox, &error.to_string());
+            train(&assignment, workshop, outbox)
+        }
+        ended => ended,
+    }
+}
+
+/// Notes that the run begins anew. It comes to the same end that way, for every draw is a function of the seed; without its checkpoint
+/// for good, it would not come to an end at all.
+fn start_over(outbox: &Outbox, reason: &str) {
+    tracing::warn!(reason, "a run cannot go on from its checkpoint");
+    outbox.log(LogLevel::Warn, format!("the run starts over from the beginning: {reason}"));
 }
 
 /// Trains on a thread of its own. `done` is cancelled in the end, whatever happens.
@@ -117,7 +136,7 @@ fn spawn(
     let trainer = move || {
         let _guard = guard;
         // What a panic may leave half done are the trainer's own values, which go with it, and locks that are read through poison.
-        let ended = catch_unwind(AssertUnwindSafe(|| train(&assignment, &workshop, outbox.as_ref())));
+        let ended = catch_unwind(AssertUnwindSafe(|| train_from_checkpoint(train, assignment, &workshop, &outbox)));
         let ended = match ended {
             Ok(ended) => ended.map_err(|error| error.to_string()),
             Err(panic) => Err(format!("the trainer panicked: {}", panic_message(panic.as_ref()))),

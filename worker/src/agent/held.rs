@@ -1,9 +1,11 @@
 //! The runs that this worker holds, and what is wanted of each.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use trainyard_wire::worker::{Directive, HeldRun};
 use trainyard_wire::{Attempt, RunId};
 
@@ -14,12 +16,26 @@ use crate::trainers::Stop;
 pub(super) struct Control {
     server: AtomicU8,
     worker: AtomicU8,
+    changed: Notify,
 }
 
 impl Control {
     /// The stronger of what the server and the worker want.
     pub(super) fn stop(&self) -> Option<Stop> {
         decode(self.server.load(Ordering::Relaxed).max(self.worker.load(Ordering::Relaxed)))
+    }
+
+    /// Waits until something is wanted: for what has no steps to ask before.
+    pub(super) async fn stopped(&self) -> Stop {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Counts from here on, so that no change falls between the look and the wait.
+            changed.as_mut().enable();
+            if let Some(stop) = self.stop() {
+                return stop;
+            }
+            changed.await;
+        }
     }
 
     /// The server's word, which replaces its earlier one: a pause may be taken back. A lost lease is lost.
@@ -30,11 +46,13 @@ impl Control {
             Directive::Cancel => self.server.store(encode(Stop::Cancel), Ordering::Relaxed),
             Directive::Lost => self.want(Stop::Drop),
         }
+        self.changed.notify_waiters();
     }
 
     /// The worker's own wish; a weaker one does not replace a stronger one.
     pub(super) fn want(&self, stop: Stop) {
         self.worker.fetch_max(encode(stop), Ordering::Relaxed);
+        self.changed.notify_waiters();
     }
 
     /// Whether nothing of this run is to be written any more.

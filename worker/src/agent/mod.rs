@@ -106,13 +106,19 @@ impl<S: Server> Agent<S> {
         let mut backoff = self.backoff();
         let mut draining = self.draining.subscribe();
         while !self.stop.is_cancelled() {
-            let claimed = tokio::select! {
+            tokio::select! {
                 () = self.stop.cancelled() => break,
-                claimed = async {
-                    // The sender is this agent's own, so it is never gone.
-                    let _ = draining.wait_for(|draining| !draining).await;
-                    self.claim().await
-                } => claimed,
+                // The sender is this agent's own, so it is never gone.
+                _ = draining.wait_for(|draining| !draining) => {}
+            }
+            // An answer that is on its way is waited for: the runs that it brings would else wait for their leases to run out.
+            let overdue = async {
+                self.stop.cancelled().await;
+                tokio::time::sleep(self.timing.last_claim).await;
+            };
+            let claimed = tokio::select! {
+                claimed = self.claim() => claimed,
+                () = overdue => break,
             };
             match claimed {
                 Ok(runs) => {

@@ -3,6 +3,9 @@
 //! The trainer puts in, the reporter takes out; neither waits for the other's work. The box is bounded. While the server is away, a full
 //! box is thinned: every second point of its longest series goes, so that the curve keeps its shape. Where the server answers but a
 //! trainer is still faster than it (every step of a tiny problem recorded), nothing may be lost, and the trainer waits for room.
+//!
+//! Points leave in the order they came in, and a file leaves once the points that were recorded before it have: a checkpoint must not be
+//! stored before the metrics that a run resumed from it will not record again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -55,10 +58,22 @@ impl Batch {
     }
 }
 
+/// A point of the series `series`, the `number`th of all that were put in.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    number: u64,
+    series: usize,
+    step: u64,
+    value: f64,
+    time: i64,
+}
+
 /// A file with what becomes of it if the box is too full.
 #[derive(Debug)]
 struct Waiting {
     name: String,
+    /// The number of points that were put in before it.
+    after: u64,
     bytes: Bytes,
     checkpoint_step: Option<u64>,
     dispensable: bool,
@@ -66,8 +81,11 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct Contents {
-    series: Vec<SeriesBatch>,
-    points: usize,
+    /// The names of all series so far, in the order of their first points.
+    series: Vec<&'static str>,
+    points: VecDeque<Point>,
+    /// How many points were put in so far.
+    put: u64,
     progress: Option<Progress>,
     logs: VecDeque<LogLine>,
     certificates: Vec<Certificate>,
@@ -108,8 +126,7 @@ impl Outbox {
         self.room.notify_all();
     }
 
-    /// Takes a report's worth out. Files come out only once everything that was told before them has: a checkpoint must not be stored
-    /// before the metrics that a run resumed from it will not record again.
+    /// Takes a report's worth out, with the files for which all earlier points are out by then.
     pub(super) fn take(&self) -> Batch {
         let mut contents = self.contents();
         let mut batch = Batch {
@@ -119,18 +136,23 @@ impl Outbox {
             certificates: std::mem::take(&mut contents.certificates),
             ..Batch::default()
         };
-        batch.more = contents.points > 0;
-        let files = if batch.more { VecDeque::new() } else { std::mem::take(&mut contents.files) };
+        batch.more = !contents.points.is_empty();
+        let taken = contents.taken();
+        let ready = contents.files.iter().take_while(|file| file.after <= taken).count();
+        let files: Vec<Waiting> = contents.files.drain(..ready).collect();
         drop(contents);
         self.room.notify_all();
         batch.uploads = files.into_iter().map(Waiting::into_upload).collect();
         batch
     }
 
-    fn put_file(&self, file: Waiting) {
+    fn put_file(&self, mut file: Waiting) {
         let mut contents = self.contents();
-        // The newest of a name takes its place at the end, behind what was told before it.
-        contents.files.retain(|other| other.name != file.name);
+        file.after = contents.put;
+        // The newest of a name goes to the end, behind what was told before it, and replaces those that wait. But while points are still
+        // before it, the one that is due first stays: a trainer that always has points to tell would else never get any file through.
+        let mut stays = contents.taken() < file.after;
+        contents.files.retain(|other| other.name != file.name || std::mem::take(&mut stays));
         contents.files.push_back(file);
         let size = |files: &VecDeque<Waiting>| files.iter().map(|file| file.bytes.len()).sum::<usize>();
         while size(&contents.files) > self.bounds.bytes
@@ -146,42 +168,39 @@ impl Outbox {
 }
 
 impl Contents {
-    /// Takes up to `most` points out, from the front of each series in proportion to its length.
+    /// How many of the points that were put in are out, by report or by thinning; none behind them is.
+    fn taken(&self) -> u64 {
+        self.points.front().map_or(self.put, |point| point.number)
+    }
+
+    /// Takes the oldest points out, up to `most`.
     fn take_points(&mut self, most: usize) -> Vec<SeriesBatch> {
-        if self.points <= most {
-            self.points = 0;
-            return std::mem::take(&mut self.series);
+        let named = |name: &&str| SeriesBatch { name: (*name).to_owned(), ..SeriesBatch::default() };
+        let mut batches: Vec<SeriesBatch> = self.series.iter().map(named).collect();
+        for point in self.points.drain(..most.min(self.points.len())) {
+            let batch = &mut batches[point.series];
+            batch.steps.push(point.step);
+            batch.values.push(Number(point.value));
+            batch.times.push(point.time);
         }
-        let total = self.points;
-        let mut taken = Vec::with_capacity(self.series.len());
-        for series in &mut self.series {
-            let count = (series.steps.len() * most / total).max(1).min(series.steps.len());
-            self.points -= count;
-            taken.push(SeriesBatch {
-                name: series.name.clone(),
-                steps: series.steps.drain(..count).collect(),
-                values: series.values.drain(..count).collect(),
-                times: series.times.drain(..count).collect(),
-            });
-        }
-        self.series.retain(|series| !series.steps.is_empty());
-        taken
+        batches.retain(|batch| !batch.steps.is_empty());
+        batches
     }
 
     /// Removes every second point of the longest series, but not its ends.
     fn thin(&mut self, most_logs: usize) {
-        let Some(series) = self.series.iter_mut().max_by_key(|series| series.steps.len()).filter(|series| series.steps.len() > 2) else {
+        let mut lengths = vec![0_usize; self.series.len()];
+        self.points.iter().for_each(|point| lengths[point.series] += 1);
+        let Some((longest, &length)) = lengths.iter().enumerate().max_by_key(|(_, length)| **length).filter(|(_, length)| **length > 2)
+        else {
             return;
         };
-        let last = series.steps.len() - 1;
-        let keep = |index: usize| index.is_multiple_of(2) || index == last;
-        let mut index = 0..;
-        series.steps.retain(|_| index.next().is_some_and(keep));
-        let mut index = 0..;
-        series.values.retain(|_| index.next().is_some_and(keep));
-        let mut index = 0..;
-        series.times.retain(|_| index.next().is_some_and(keep));
-        self.points -= last + 1 - series.steps.len();
+        let mut index = 0;
+        self.points.retain(|point| {
+            let place = index;
+            index += usize::from(point.series == longest);
+            point.series != longest || place.is_multiple_of(2) || place == length - 1
+        });
         if !self.thinned {
             self.thinned = true;
             let message = "points of long series were left out: too many were waiting for the server".to_owned();
@@ -207,30 +226,27 @@ impl Waiting {
 impl Session for Outbox {
     fn metric(&self, name: &'static str, step: u64, value: f64) {
         let mut contents = self.contents();
-        while contents.points >= self.bounds.points {
+        while contents.points.len() >= self.bounds.points {
             self.worth_a_report.notify_one();
             if contents.connected && self.control.stop().is_none() {
                 let waited = self.room.wait_timeout(contents, Duration::from_millis(100));
                 contents = waited.unwrap_or_else(PoisonError::into_inner).0;
             } else {
-                let before = contents.points;
+                let before = contents.points.len();
                 contents.thin(self.bounds.logs);
-                if contents.points == before {
+                if contents.points.len() == before {
                     break;
                 }
             }
         }
-        let time = Timestamp::now().0;
-        let place = contents.series.iter().position(|series| series.name == name).unwrap_or_else(|| {
-            contents.series.push(SeriesBatch { name: name.to_owned(), ..SeriesBatch::default() });
+        let series = contents.series.iter().position(|series| *series == name).unwrap_or_else(|| {
+            contents.series.push(name);
             contents.series.len() - 1
         });
-        let series = &mut contents.series[place];
-        series.steps.push(step);
-        series.values.push(Number(value));
-        series.times.push(time);
-        contents.points += 1;
-        if contents.points == self.bounds.report_points {
+        let number = contents.put;
+        contents.put += 1;
+        contents.points.push_back(Point { number, series, step, value, time: Timestamp::now().0 });
+        if contents.points.len() == self.bounds.report_points {
             self.worth_a_report.notify_one();
         }
     }
@@ -249,11 +265,11 @@ impl Session for Outbox {
 
     fn save_artifact(&self, artifact: Artifact) {
         let Artifact { name, bytes, dispensable } = artifact;
-        self.put_file(Waiting { name, bytes, checkpoint_step: None, dispensable });
+        self.put_file(Waiting { name, after: 0, bytes, checkpoint_step: None, dispensable });
     }
 
     fn save_checkpoint(&self, step: u64, bytes: Bytes) {
-        self.put_file(Waiting { name: CHECKPOINT.to_owned(), bytes, checkpoint_step: Some(step), dispensable: false });
+        self.put_file(Waiting { name: CHECKPOINT.to_owned(), after: 0, bytes, checkpoint_step: Some(step), dispensable: false });
     }
 
     fn stop(&self) -> Option<Stop> {
@@ -263,6 +279,8 @@ impl Session for Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn outbox(bounds: Bounds) -> Outbox {
@@ -292,6 +310,46 @@ mod tests {
         assert_eq!(batches.iter().map(|batch| batch.more).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(batches[2].uploads[0].checkpoint_step, Some(7));
         assert_eq!(outbox.take(), Batch::default());
+    }
+
+    #[test]
+    fn a_trainer_that_always_has_points_to_tell_gets_its_checkpoints_through_each_behind_its_own_points() {
+        let outbox = outbox(Bounds { report_points: 3, ..Bounds::default() });
+        let mut told = BTreeSet::new();
+        let mut arrived = Vec::new();
+        // Four points come in for three that go out, with a checkpoint and a picture of a name of its own each time.
+        for round in 0..20_u64 {
+            (0..4).for_each(|index| outbox.metric(["loss", "val_loss"][index as usize % 2], 4 * round + index, 0.5));
+            outbox.save_checkpoint(4 * (round + 1), Bytes::from_static(b"weights"));
+            outbox.save_artifact(picture(&format!("samples/{round}.png"), 1));
+            let batch = outbox.take();
+            assert!(batch.more);
+            told.extend(steps(&batch));
+            for step in batch.uploads.iter().filter_map(|upload| upload.checkpoint_step) {
+                assert!((0..step).all(|before| told.contains(&before)), "{step}: {told:?}");
+                arrived.push(step);
+            }
+        }
+        assert!(arrived.len() >= 5 && arrived.is_sorted(), "{arrived:?}");
+        loop {
+            let batch = outbox.take();
+            arrived.extend(batch.uploads.iter().filter_map(|upload| upload.checkpoint_step));
+            if !batch.more {
+                break;
+            }
+        }
+        assert_eq!(arrived.last(), Some(&80));
+    }
+
+    #[test]
+    fn of_many_checkpoints_behind_the_same_points_the_first_and_the_newest_wait() {
+        let outbox = outbox(Bounds { report_points: 2, ..Bounds::default() });
+        for step in 1..=4 {
+            outbox.metric("loss", step, 0.5);
+            outbox.save_checkpoint(step, Bytes::from_static(b"weights"));
+        }
+        let arrived = |batch: Batch| batch.uploads.iter().filter_map(|upload| upload.checkpoint_step).collect::<Vec<_>>();
+        assert_eq!([arrived(outbox.take()), arrived(outbox.take())], [vec![1], vec![4]]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl<S: Server> Reporter<'_, S> {
         self.report(&last).await
     }
 
-    /// Says nothing but how the attempt ended: for a run whose other words the server refuses.
+    /// Says nothing but how the attempt ended, for as long as the run is held: for a run whose other words the server refuses.
     ///
     /// # Errors
     /// As [`follow`](Self::follow).
@@ -150,8 +150,12 @@ impl<S: Server> Reporter<'_, S> {
         }
     }
 
+    /// Stops the trainer. A run whose words are refused is still held, and its failure is still to be told.
     fn broken(&self, broken: Broken) -> Broken {
-        self.control.want(Stop::Drop);
+        self.control.want(match broken {
+            Broken::Lost => Stop::Drop,
+            Broken::Refused(_) => Stop::Cancel,
+        });
         broken
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Timing {
     pub(super) last_retry: Duration,
     /// How long a claim may wait at the server.
     pub(super) claim: Duration,
+    /// After the stop: how long the answer to the last claim is waited for.
+    pub(super) last_claim: Duration,
     /// After the stop: how long a server that is away is called again.
     pub(super) give_up: Duration,
     /// After the stop: how long the runs may take to finish their steps and to be given back.
@@ -25,6 +27,7 @@ impl Default for Timing {
             first_retry: Duration::from_millis(200),
             last_retry: Duration::from_secs(5),
             claim: Duration::from_secs(20),
+            last_claim: Duration::from_millis(500),
             give_up: Duration::from_secs(5),
             leave: Duration::from_secs(30),
         }

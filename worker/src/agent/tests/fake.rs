@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) drain: bool,
     pub(super) workers: i64,
     pub(super) checkpoint: Bytes,
+    /// Files of datasets begin to arrive and never end.
+    pub(super) stalled: bool,
     /// A CSV file that is the dataset of any name.
     pub(super) table: &'static str,
     fail: Fail,
@@ -46,6 +48,8 @@ pub(super) struct State {
 pub(super) struct FakeServer {
     state: Arc<Mutex<State>>,
     changes: Arc<watch::Sender<()>>,
+    /// While a test holds it, claims are not answered.
+    pub(super) answers: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl FakeServer {
@@ -57,10 +61,11 @@ impl FakeServer {
             drain: false,
             workers: 0,
             checkpoint: Bytes::new(),
+            stalled: false,
             table: "",
             fail: Box::new(|_| None),
         };
-        Self { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::Sender::new(())) }
+        Self { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::Sender::new(())), answers: Arc::default() }
     }
 
     /// Looks at the state or changes it.
@@ -144,6 +149,7 @@ impl Server for FakeServer {
             let count = state.queue.len().min(claim.max as usize);
             state.queue.drain(..count).collect()
         });
+        drop(self.answers.lock().await);
         if runs.is_empty() {
             tokio::time::sleep(Duration::from_secs_f64(claim.wait_seconds)).await;
         }
@@ -191,8 +197,9 @@ impl Server for FakeServer {
 
     async fn dataset_file(&self, _: &str, _: &str) -> Result<Pieces, CallError> {
         self.take(Call::DatasetFile)?;
-        let table = self.with(|state| state.table);
+        let (table, stalled) = self.with(|state| (state.table, state.stalled));
         let pieces: Vec<Result<Bytes, CallError>> = table.as_bytes().chunks(5).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-        Ok(futures::stream::iter(pieces).boxed())
+        let pieces = futures::stream::iter(pieces);
+        Ok(if stalled { pieces.take(1).chain(futures::stream::pending()).boxed() } else { pieces.boxed() })
     }
 }

@@ -31,6 +31,7 @@ impl World {
             first_retry: short,
             last_retry: short,
             claim: Duration::from_millis(20),
+            last_claim: Duration::from_secs(10),
             give_up: Duration::from_millis(100),
             leave: Duration::from_secs(60),
         };
@@ -98,6 +99,11 @@ fn with_files(_: &Assignment, _: &Workshop, session: &dyn Session) -> Result<End
     session.save_artifact(model);
     session.log(LogLevel::Info, "done".to_owned());
     Ok(Ended::Succeeded { stop_reason: StopReason::Completed, result: json!({"loss": 0.5}) })
+}
+
+fn table(steps: u64) -> Value {
+    json!({"kind": "regression", "problem": {"source": "dataset", "name": "line", "target": "b"},
+        "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": steps})
 }
 
 fn points(reports: &[Report], name: &str) -> Vec<(u64, f64)> {
@@ -218,6 +224,72 @@ async fn a_report_that_the_server_refuses_fails_the_run_with_the_reason() {
 }
 
 #[tokio::test]
+async fn the_failure_of_a_refused_run_is_told_once_a_server_that_goes_away_is_back() {
+    let server = FakeServer::new();
+    server.queue(1, regression(1));
+    let mut away = 3;
+    server.fail(move |call| match call {
+        Call::Report(_, report) if !report.metrics.is_empty() => Some(CallError::Refused("422: too long a name".to_owned())),
+        Call::Report(..) if away > 0 => {
+            away -= 1;
+            Some(CallError::Transient("connection refused".to_owned()))
+        }
+        _ => None,
+    });
+    let world = World::start(server.clone(), endless);
+    let finish = server.finish(1).await;
+    assert_eq!((finish.outcome, finish.stop_reason), (Outcome::Failed, Some(StopReason::Error)));
+    assert!(finish.error.unwrap().contains("too long a name"));
+    world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_download_is_left_at_once_when_its_run_is_to_stop() {
+    for (directive, outcome) in [
+        (Directive::Pause, Some(Outcome::Paused)),
+        (Directive::Cancel, Some(Outcome::Cancelled)),
+        (Directive::Lost, None),
+        (Directive::Continue, Some(Outcome::Released)),
+    ] {
+        let server = FakeServer::new();
+        server.with(|state| (state.stalled, state.table) = (true, "a,b\n1,2\n2,4\n"));
+        // The second waits for the first one's download.
+        (1..=2).for_each(|run| server.queue(run, table(5)));
+        let world = World::start(server.clone(), train);
+        server.until(|state| state.calls.contains(&Call::DatasetFile)).await;
+        if directive == Directive::Continue {
+            world.stop.cancel();
+        } else {
+            server.with(|state| state.directive = directive);
+            server.until(|state| claims(state) > 1).await;
+        }
+        world.end().await.unwrap();
+        for run in 1..=2 {
+            let finishes: Vec<_> = server.reports(run).into_iter().map(|report| report.finish.map(|finish| finish.outcome)).collect();
+            assert_eq!(finishes, outcome.map(Some).into_iter().collect::<Vec<_>>(), "{directive:?}");
+        }
+        assert_eq!(server.with(|state| state.calls.iter().filter(|call| matches!(call, Call::DatasetFile)).count()), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_claimed_while_the_worker_stops_is_given_back() {
+    let server = FakeServer::new();
+    server.queue(1, regression(1));
+    let unanswered = Arc::clone(&server.answers).lock_owned().await;
+    let world = World::start(server.clone(), endless);
+    server.until(|state| state.queue.is_empty()).await;
+    world.stop.cancel();
+    // All that hears of the stop has heard of it before the claim is answered.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    drop(unanswered);
+    world.end().await.unwrap();
+    assert_eq!(server.finish(1).await.outcome, Outcome::Released);
+}
+
+#[tokio::test]
 async fn a_pause_keeps_a_checkpoint_and_reports_the_run_as_paused() {
     let server = FakeServer::new();
     server.queue(1, regression(1));
@@ -331,10 +403,6 @@ async fn a_refused_token_ends_the_worker_with_the_reason() {
 async fn a_dataset_is_fetched_once_for_many_runs() {
     let server = FakeServer::new();
     server.with(|state| state.table = "a,b\n1,2\n2,4\n");
-    let table = |steps: u64| {
-        json!({"kind": "regression", "problem": {"source": "dataset", "name": "line", "target": "b"},
-            "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": steps})
-    };
     for run in 1..=3 {
         server.queue(run, table(200));
     }
@@ -353,32 +421,60 @@ async fn a_dataset_is_fetched_once_for_many_runs() {
     world.end().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_run_resumes_from_its_checkpoint_and_a_damaged_one_fails_it() {
+/// A run of 100 steps that stopped at step 40.
+fn interrupted() -> (trainyard_wire::Spec, Bytes) {
     let session = crate::trainers::memory::MemorySession::stopping_at(40, Stop::Pause);
     let spec = trainyard_wire::Spec::from_value(regression(100), "").unwrap();
     let assignment = Assignment { spec: spec.clone(), dataset: None, checkpoint: None };
     train(&assignment, &Workshop::new(candle_core::Device::Cpu), &session).unwrap();
-    let checkpoint = session.last_checkpoint().unwrap();
+    (spec, session.last_checkpoint().unwrap())
+}
 
+fn queue_with_checkpoint(server: &FakeServer, run: i64, spec: &trainyard_wire::Spec, sha256: String) {
+    let claimed = ClaimedRun {
+        run_id: trainyard_wire::RunId(run),
+        job_id: trainyard_wire::JobId(1),
+        attempt: trainyard_wire::Attempt(2),
+        spec: spec.clone(),
+        checkpoint: Some(sha256),
+    };
+    server.with(|state| state.queue.push_back(claimed));
+}
+
+#[tokio::test]
+async fn a_run_resumes_from_its_checkpoint() {
+    let (spec, checkpoint) = interrupted();
     let server = FakeServer::new();
-    server.with(|state| {
-        let claimed = |run, sha256| ClaimedRun {
-            run_id: trainyard_wire::RunId(run),
-            job_id: trainyard_wire::JobId(1),
-            attempt: trainyard_wire::Attempt(2),
-            spec: spec.clone(),
-            checkpoint: Some(sha256),
-        };
-        state.queue.push_back(claimed(1, crate::data::files::sha256(&checkpoint)));
-        state.queue.push_back(claimed(2, "0".repeat(64)));
-        state.checkpoint = checkpoint.clone();
-    });
+    server.with(|state| state.checkpoint = checkpoint.clone());
+    queue_with_checkpoint(&server, 1, &spec, crate::data::files::sha256(&checkpoint));
     let world = World::start(server.clone(), train);
     assert_eq!(server.finish(1).await.outcome, Outcome::Succeeded);
     let reports = server.reports(1);
     assert_eq!(points(&reports, "loss")[0].0, 40);
     assert!(reports.iter().all(|report| report.attempt.0 == 2));
-    assert!(server.finish(2).await.error.unwrap().contains("damaged"));
     world.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_whose_checkpoint_is_damaged_unreadable_or_missing_starts_over_with_a_warning() {
+    let (spec, checkpoint) = interrupted();
+    let unreadable = Bytes::from_static(b"not a checkpoint");
+    for (stored, expected, missing, reason) in [
+        (checkpoint.clone(), "0".repeat(64), false, "damaged"),
+        (unreadable.clone(), crate::data::files::sha256(&unreadable), false, "not a safetensors file"),
+        (checkpoint.clone(), crate::data::files::sha256(&checkpoint), true, "missing"),
+    ] {
+        let server = FakeServer::new();
+        server.with(|state| state.checkpoint = stored);
+        server.fail(move |call| (missing && *call == Call::Checkpoint).then(|| CallError::NotFound("no such file".to_owned())));
+        queue_with_checkpoint(&server, 1, &spec, expected);
+        let world = World::start(server.clone(), train);
+        assert_eq!(server.finish(1).await.outcome, Outcome::Succeeded);
+        let reports = server.reports(1);
+        let losses = points(&reports, "loss");
+        assert_eq!((losses.first().unwrap().0, losses.last().unwrap().0), (0, 100));
+        let warnings: Vec<_> = reports.iter().flat_map(|report| &report.logs).filter(|line| line.level == LogLevel::Warn).collect();
+        assert!(warnings.len() == 1 && warnings[0].message.contains(reason), "{warnings:?}");
+        world.end().await.unwrap();
+    }
 }

@@ -1,4 +1,6 @@
+mod checkpoints;
 mod fake;
+mod stops;
 
 use std::time::{Duration, Instant};
 
@@ -244,65 +246,6 @@ async fn the_failure_of_a_refused_run_is_told_once_a_server_that_goes_away_is_ba
 }
 
 #[tokio::test]
-async fn a_download_is_left_at_once_when_its_run_is_to_stop() {
-    for (directive, outcome) in [
-        (Directive::Pause, Some(Outcome::Paused)),
-        (Directive::Cancel, Some(Outcome::Cancelled)),
-        (Directive::Lost, None),
-        (Directive::Continue, Some(Outcome::Released)),
-    ] {
-        let server = FakeServer::new();
-        server.with(|state| (state.stalled, state.table) = (true, "a,b\n1,2\n2,4\n"));
-        // The second waits for the first one's download.
-        (1..=2).for_each(|run| server.queue(run, table(5)));
-        let world = World::start(server.clone(), train);
-        server.until(|state| state.calls.contains(&Call::DatasetFile)).await;
-        if directive == Directive::Continue {
-            world.stop.cancel();
-        } else {
-            server.with(|state| state.directive = directive);
-            server.until(|state| claims(state) > 1).await;
-        }
-        world.end().await.unwrap();
-        for run in 1..=2 {
-            let finishes: Vec<_> = server.reports(run).into_iter().map(|report| report.finish.map(|finish| finish.outcome)).collect();
-            assert_eq!(finishes, outcome.map(Some).into_iter().collect::<Vec<_>>(), "{directive:?}");
-        }
-        assert_eq!(server.with(|state| state.calls.iter().filter(|call| matches!(call, Call::DatasetFile)).count()), 1);
-    }
-}
-
-#[tokio::test]
-async fn a_run_that_is_claimed_while_the_worker_stops_is_given_back() {
-    let server = FakeServer::new();
-    server.queue(1, regression(1));
-    let unanswered = Arc::clone(&server.answers).lock_owned().await;
-    let world = World::start(server.clone(), endless);
-    server.until(|state| state.queue.is_empty()).await;
-    world.stop.cancel();
-    // All that hears of the stop has heard of it before the claim is answered.
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    drop(unanswered);
-    world.end().await.unwrap();
-    assert_eq!(server.finish(1).await.outcome, Outcome::Released);
-}
-
-#[tokio::test]
-async fn a_pause_keeps_a_checkpoint_and_reports_the_run_as_paused() {
-    let server = FakeServer::new();
-    server.queue(1, regression(1));
-    let world = World::start(server.clone(), endless);
-    server.until(heard).await;
-    server.with(|state| state.directive = Directive::Pause);
-    let finish = server.finish(1).await;
-    assert_eq!((finish.outcome, finish.stop_reason), (Outcome::Paused, None));
-    assert!(server.with(|state| state.calls.iter().any(|call| matches!(call, Call::Upload(_, name, _) if name == CHECKPOINT))));
-    world.end().await.unwrap();
-}
-
-#[tokio::test]
 async fn a_trainer_that_panics_fails_its_run_and_not_the_worker() {
     let server = FakeServer::new();
     server.queue(1, regression(1));
@@ -314,59 +257,6 @@ async fn a_trainer_that_panics_fails_its_run_and_not_the_worker() {
         assert!(finish.error.unwrap().contains("a tensor was lost"));
     }
     assert_eq!(points(&server.reports(1), "loss"), [(0, 1.0)]);
-    world.end().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_stopped_worker_gives_all_its_runs_back_those_that_have_not_begun_included() {
-    let server = FakeServer::new();
-    (1..=5).for_each(|run| server.queue(run, regression(1)));
-    let world = World::start(server.clone(), endless);
-    // Two are trained at a time, all five are held.
-    server.until(heard).await;
-    server.until(|state| state.calls.iter().any(|call| matches!(call, Call::Heartbeat(runs) if runs.len() == 5))).await;
-    world.end().await.unwrap();
-    for run in 1..=5 {
-        assert_eq!(server.finish(run).await.outcome, Outcome::Released);
-    }
-    let checkpoints = server.with(|state| state.calls.iter().filter(|call| matches!(call, Call::Upload(..))).count());
-    assert!((1..=2).contains(&checkpoints), "{checkpoints}");
-}
-
-#[tokio::test]
-async fn a_stopped_worker_whose_server_is_gone_ends_soon() {
-    let server = FakeServer::new();
-    server.queue(1, regression(1));
-    let world = World::start(server.clone(), endless);
-    server.until(heard).await;
-    server.fail(|_| Some(CallError::Transient("connection refused".to_owned())));
-    let asked = Instant::now();
-    world.end().await.unwrap();
-    assert!(asked.elapsed() < Duration::from_secs(10));
-}
-
-#[tokio::test]
-async fn a_draining_server_gets_its_runs_back_and_is_asked_for_none_until_it_is_open_again() {
-    let server = FakeServer::new();
-    server.queue(1, regression(1));
-    let world = World::start(server.clone(), endless);
-    server.until(heard).await;
-    server.with(|state| state.drain = true);
-    assert_eq!(server.finish(1).await.outcome, Outcome::Released);
-    let before = server.with(|state| {
-        state.queue.push_back(ClaimedRun {
-            run_id: trainyard_wire::RunId(2),
-            job_id: trainyard_wire::JobId(1),
-            attempt: trainyard_wire::Attempt(1),
-            spec: trainyard_wire::Spec::from_value(regression(1), "").unwrap(),
-            checkpoint: None,
-        });
-        state.calls.len()
-    });
-    server.until(|state| state.calls[before..].iter().filter(|call| matches!(call, Call::Heartbeat(_))).count() > 5).await;
-    assert!(server.with(|state| state.calls[before..].iter().all(|call| matches!(call, Call::Heartbeat(_)))));
-    server.with(|state| state.drain = false);
-    server.until(|state| state.calls.iter().any(|call| matches!(call, Call::Report(id, _) if id.0 == 2))).await;
     world.end().await.unwrap();
 }
 
@@ -419,62 +309,4 @@ async fn a_dataset_is_fetched_once_for_many_runs() {
     let error = server.finish(4).await.error.unwrap();
     assert!(error.contains("not the one that the run was submitted with"), "{error}");
     world.end().await.unwrap();
-}
-
-/// A run of 100 steps that stopped at step 40.
-fn interrupted() -> (trainyard_wire::Spec, Bytes) {
-    let session = crate::trainers::memory::MemorySession::stopping_at(40, Stop::Pause);
-    let spec = trainyard_wire::Spec::from_value(regression(100), "").unwrap();
-    let assignment = Assignment { spec: spec.clone(), dataset: None, checkpoint: None };
-    train(&assignment, &Workshop::new(candle_core::Device::Cpu), &session).unwrap();
-    (spec, session.last_checkpoint().unwrap())
-}
-
-fn queue_with_checkpoint(server: &FakeServer, run: i64, spec: &trainyard_wire::Spec, sha256: String) {
-    let claimed = ClaimedRun {
-        run_id: trainyard_wire::RunId(run),
-        job_id: trainyard_wire::JobId(1),
-        attempt: trainyard_wire::Attempt(2),
-        spec: spec.clone(),
-        checkpoint: Some(sha256),
-    };
-    server.with(|state| state.queue.push_back(claimed));
-}
-
-#[tokio::test]
-async fn a_run_resumes_from_its_checkpoint() {
-    let (spec, checkpoint) = interrupted();
-    let server = FakeServer::new();
-    server.with(|state| state.checkpoint = checkpoint.clone());
-    queue_with_checkpoint(&server, 1, &spec, crate::data::files::sha256(&checkpoint));
-    let world = World::start(server.clone(), train);
-    assert_eq!(server.finish(1).await.outcome, Outcome::Succeeded);
-    let reports = server.reports(1);
-    assert_eq!(points(&reports, "loss")[0].0, 40);
-    assert!(reports.iter().all(|report| report.attempt.0 == 2));
-    world.end().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_run_whose_checkpoint_is_damaged_unreadable_or_missing_starts_over_with_a_warning() {
-    let (spec, checkpoint) = interrupted();
-    let unreadable = Bytes::from_static(b"not a checkpoint");
-    for (stored, expected, missing, reason) in [
-        (checkpoint.clone(), "0".repeat(64), false, "damaged"),
-        (unreadable.clone(), crate::data::files::sha256(&unreadable), false, "not a safetensors file"),
-        (checkpoint.clone(), crate::data::files::sha256(&checkpoint), true, "missing"),
-    ] {
-        let server = FakeServer::new();
-        server.with(|state| state.checkpoint = stored);
-        server.fail(move |call| (missing && *call == Call::Checkpoint).then(|| CallError::NotFound("no such file".to_owned())));
-        queue_with_checkpoint(&server, 1, &spec, expected);
-        let world = World::start(server.clone(), train);
-        assert_eq!(server.finish(1).await.outcome, Outcome::Succeeded);
-        let reports = server.reports(1);
-        let losses = points(&reports, "loss");
-        assert_eq!((losses.first().unwrap().0, losses.last().unwrap().0), (0, 100));
-        let warnings: Vec<_> = reports.iter().flat_map(|report| &report.logs).filter(|line| line.level == LogLevel::Warn).collect();
-        assert!(warnings.len() == 1 && warnings[0].message.contains(reason), "{warnings:?}");
-        world.end().await.unwrap();
-    }
 }

@@ -58,7 +58,6 @@ pub struct PlannedRun {
     #[schema(value_type = Object)]
     pub sweep_point: SweepPoint,
     /// The spec with every default written out.
-    #[schema(value_type = Object)]
     pub spec: Spec,
     pub estimate: Estimate,
 }

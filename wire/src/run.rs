@@ -38,7 +38,6 @@ pub struct Run {
     pub error: Option<String>,
     /// The spec with every default written out; it can be submitted again as it stands. Lists leave out the numbers of an
     /// inline problem and keep its `sha256`.
-    #[schema(value_type = Object)]
     pub spec: Spec,
     /// What the job's sweep set for this run.
     #[schema(value_type = Object)]

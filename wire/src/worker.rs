@@ -85,7 +85,6 @@ pub struct ClaimedRun {
     pub job_id: JobId,
     pub attempt: Attempt,
     /// Complete: an inline problem has its numbers.
-    #[schema(value_type = Object)]
     pub spec: Spec,
     /// The sha256 of `checkpoint.safetensors` to resume from, if an earlier attempt left one.
     pub checkpoint: Option<String>,

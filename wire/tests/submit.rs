@@ -169,6 +169,34 @@ fn a_normalized_spec_says_every_default_and_can_be_submitted_again() {
 }
 
 #[test]
+fn an_array_is_no_object_although_serde_would_take_one() {
+    for (pointer, value) in [
+        ("/spec", json!([1])),
+        ("/spec/optimizer", json!(["gd", 0.01, "constant"])),
+        ("/spec/problem", json!(["inline"])),
+        ("/sweep", json!([])),
+    ] {
+        assert_eq!(first_pointer(&with(regression(), pointer, value)), pointer);
+    }
+    assert_eq!(first_pointer(&json!(["name", {}, 0, regression()["spec"], {}])), "");
+    let swept = with(regression(), "/sweep", json!({"optimizer": [["gd", 0.1]]}));
+    assert_eq!(first_pointer(&swept), "/sweep/optimizer/0");
+}
+
+#[test]
+fn a_sweep_may_not_set_a_value_and_what_lies_in_it() {
+    let body = with(regression(), "/sweep", json!({"optimizer.learning_rate": [0.1], "optimizer": [{"name": "gd", "learning_rate": 0.3}]}));
+    assert_eq!(first_pointer(&body), "/sweep/optimizer.learning_rate");
+}
+
+#[test]
+fn the_schema_of_a_word_lists_it_as_json_has_it() {
+    use utoipa::PartialSchema as _;
+    let schema = serde_json::to_value(trainyard_wire::StopReason::schema()).unwrap();
+    assert_eq!(schema["enum"][2], json!("early_stopped"));
+}
+
+#[test]
 fn a_body_that_is_no_json_is_a_syntax_error() {
     assert!(matches!(Submission::parse(b"{\"spec\": ", 10), Err(SubmitError::Syntax(_))));
 }

@@ -16,6 +16,7 @@ pub mod sweep;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::problem::FieldError;
 use crate::state::Kind;
@@ -24,7 +25,7 @@ pub use colourization::ColourizationSpec;
 pub use regression::RegressionSpec;
 
 /// One concrete, normalized spec: what a run trains.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Spec {
     Regression(RegressionSpec),
@@ -34,6 +35,7 @@ pub enum Spec {
 impl Spec {
     /// Parses and normalizes one spec. The pointers of the errors begin with `base` (`/spec`).
     pub fn from_value(mut value: Value, base: &str) -> Result<Self, Vec<FieldError>> {
+        strict::objects(&value, base, &["problem", "optimizer", "dataset", "network", "early_stopping"])?;
         let kind = strict::take_tag::<Kind>(&mut value, base, "kind")?;
         let mut checker = Checker::new(base);
         let spec = match kind {

@@ -29,6 +29,10 @@ pub enum BodyError {
 
 /// Deserializes a whole request body, without the detour over a [`Value`].
 pub fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    // Serde would take the fields of a struct from an array too, by their position.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(BodyError::Invalid(FieldError { pointer: String::new(), detail: "must be an object".to_owned() }));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         if error.inner().is_data() {
@@ -39,6 +43,17 @@ pub fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
     })?;
     deserializer.end().map_err(|error| BodyError::Syntax(error.to_string()))?;
     Ok(value)
+}
+
+/// Refuses an array where `value` or one of its `fields` has to be an object: serde would take a struct's fields from it by position.
+pub fn objects(value: &Value, base: &str, fields: &[&str]) -> Result<(), Vec<FieldError>> {
+    let places = std::iter::once((base.to_owned(), Some(value)));
+    let places = places.chain(fields.iter().map(|field| (format!("{base}/{field}"), value.get(field))));
+    let errors: Vec<FieldError> = places
+        .filter(|(_, value)| value.is_some_and(Value::is_array))
+        .map(|(pointer, _)| FieldError { pointer, detail: "must be an object".to_owned() })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// Takes the field that says which kind of object this is out of it.
@@ -84,7 +99,8 @@ mod tests {
             (r#"{"name": "ci", "scopes": ["read", "write"]}"#, "/scopes/1"),
             (r#"{"name": "ci", "scopes": [], "colour": 1}"#, "/colour"),
             (r#"{"name": 1, "scopes": []}"#, "/name"),
-            ("[1]", "/0"),
+            ("[1]", ""),
+            (r#"["zz", ["read"], 1]"#, ""),
             (r#"{"scopes": []}"#, ""),
         ] {
             let Err(BodyError::Invalid(error)) = from_slice::<CreateToken>(body.as_bytes()) else { panic!("{body} was read") };

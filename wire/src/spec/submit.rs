@@ -22,7 +22,7 @@ pub struct SubmitRequest {
     #[serde(default)]
     pub priority: i32,
     /// A regression or a colourization.
-    #[schema(value_type = Object)]
+    #[schema(value_type = crate::Spec)]
     pub spec: Value,
     /// Dotted path into the spec → the values to try; one run a point of their product.
     #[serde(default, skip_serializing_if = "Sweep::is_empty")]
@@ -60,6 +60,7 @@ impl Submission {
     }
 
     fn from_value(value: Value, most_points: u64) -> Result<Self, Vec<FieldError>> {
+        strict::objects(&value, "", &["tags", "sweep"])?;
         let request: SubmitRequest = strict::from_value(value, "")?;
         let mut errors = Vec::new();
         let mut check = |holds: bool, pointer: &str, detail: &str| {

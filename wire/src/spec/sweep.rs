@@ -28,6 +28,9 @@ pub fn expand(spec: &Value, sweep: &Sweep, most_points: u64) -> Result<Vec<Point
         if path == "kind" || path.split('.').any(str::is_empty) {
             return Err(vec![FieldError { pointer: at, detail: "must be a dotted path into the spec, and not `kind`".to_owned() }]);
         }
+        if let Some(other) = sweep.keys().find(|other| path.strip_prefix(other.as_str()).is_some_and(|below| below.starts_with('.'))) {
+            return Err(vec![FieldError { pointer: at, detail: format!("lies inside `{other}`, which the sweep sets too") }]);
+        }
         if values.is_empty() {
             return Err(vec![FieldError { pointer: at, detail: "must have at least one value".to_owned() }]);
         }

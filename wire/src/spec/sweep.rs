@@ -39,7 +39,7 @@ pub fn expand(spec: &Value, sweep: &Sweep, most_points: u64) -> Result<Vec<Point
     if count > most_points {
         return Err(vec![FieldError {
             pointer: "/sweep".to_owned(),
-            detail: format!("has {count} points; at most {most_points} are allowed"),
+            detail: format!("has {count} points; at most {most_points} are allowed for a job of this size"),
         }]);
     }
     (0..count).map(|index| point(spec, sweep, index)).collect()

@@ -19,6 +19,8 @@ use crate::config::Limits;
 
 /// How long the loop rests when the system refuses a connection (no file handle left, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Most bytes of a connection that are buffered, and so of a request's head; a longer head is answered with 431.
+const BUFFER: usize = 64 << 10;
 
 /// Serves until `stop`; then finishes the requests in hand, and drops what is left of them at `abort`.
 pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: CancellationToken, abort: CancellationToken) {
@@ -63,6 +65,7 @@ async fn connection(stream: TcpStream, app: Router, header_timeout: Duration, st
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {

@@ -13,7 +13,7 @@ use super::credentials::{Identity, cookie};
 use super::extract::{Json, Path};
 use super::problem::ApiError;
 use super::sessions::{COOKIE, LIFETIME};
-use crate::store::NewToken;
+use crate::store::{NewToken, RevokeError};
 use crate::tokens::Secret;
 
 /// Longest lifetime of a token that has one: a century.
@@ -42,8 +42,9 @@ pub(crate) async fn create(State(app): State<Shared>, Json(body): Json<CreateTok
         }
     };
     let secret = Secret::random().map_err(ApiError::internal)?;
-    let token = app.store.insert_token(NewToken { name: body.name, scopes, secret_sha256: secret.hash(), expires_at }).await?;
-    app.credentials.reload(&app.store).await?;
+    let token = NewToken { name: body.name, scopes, secret_sha256: secret.hash(), expires_at };
+    let store = app.store.clone();
+    let token = change(app, async move { Ok(store.insert_token(token).await?) }).await?;
     let created = TokenCreated {
         id: token.id,
         name: token.name,
@@ -65,14 +66,27 @@ pub(crate) async fn list(State(app): State<Shared>) -> Result<JsonAnswer<Page<To
     responses((status = 204, description = "Revoked"), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is the last admin token", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn revoke(State(app): State<Shared>, Path(id): Path<TokenId>) -> Result<StatusCode, ApiError> {
-    if !app.credentials.other_admin(id) {
-        return Err(ApiError::Conflict(
-            "the last admin token that does not expire stays: nobody could let anyone in without it".to_owned(),
-        ));
-    }
-    app.store.revoke_token(id).await?.ok_or_else(|| ApiError::not_found(format!("token {id}")))?;
-    app.credentials.reload(&app.store).await?;
+    let store = app.store.clone();
+    let revoke = async move {
+        let revoked = store.revoke_token(id).await.map_err(|error| match error {
+            RevokeError::LastAdmin => ApiError::Conflict(error.to_string()),
+            RevokeError::Store(error) => error.into(),
+        })?;
+        revoked.ok_or_else(|| ApiError::not_found(format!("token {id}")))
+    };
+    change(app, revoke).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes the tokens in the store and takes the change over. A client that goes away in between stops neither: a revoked token would
+/// stay good until the next change.
+async fn change<T: Send + 'static>(app: Shared, change: impl Future<Output = Result<T, ApiError>> + Send + 'static) -> Result<T, ApiError> {
+    let changed = tokio::spawn(async move {
+        let changed = change.await?;
+        app.credentials.reload(&app.store).await?;
+        Ok(changed)
+    });
+    changed.await.map_err(ApiError::internal)?
 }
 
 /// Who the sender is.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use axum::http::{HeaderMap, Method, header};
+use tokio::sync::Mutex;
 use trainyard_wire::token::{Scope, Token};
 use trainyard_wire::{Timestamp, TokenId};
 
@@ -44,18 +45,21 @@ impl Identity {
 /// The tokens and sessions that the server knows.
 pub(crate) struct Credentials {
     tokens: RwLock<HashMap<[u8; 32], Token>>,
+    /// Held from reading the store to taking over what was read: of two reloads, the one that read first could else have the last word.
+    reloading: Mutex<()>,
     pub(crate) sessions: Sessions,
 }
 
 impl Credentials {
     pub(crate) async fn load(store: &Store, sessions: Sessions) -> Result<Self, StoreError> {
-        let credentials = Self { tokens: RwLock::default(), sessions };
+        let credentials = Self { tokens: RwLock::default(), reloading: Mutex::default(), sessions };
         credentials.reload(store).await?;
         Ok(credentials)
     }
 
     /// Takes over what changed in the store.
     pub(crate) async fn reload(&self, store: &Store) -> Result<(), StoreError> {
+        let _reloading = self.reloading.lock().await;
         let tokens = store.token_secrets().await?.into_iter().map(|secret| (secret.secret_sha256, secret.token)).collect();
         *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
         Ok(())
@@ -90,13 +94,6 @@ impl Credentials {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let token = tokens.values().find(|token| token.id == id && is_valid(token))?;
         Some(Identity::new(token, true))
-    }
-
-    /// Whether some token other than `id` is an admin's and never expires.
-    pub(crate) fn other_admin(&self, id: TokenId) -> bool {
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let lasting = |token: &Token| token.expires_at.is_none() && token.revoked_at.is_none();
-        tokens.values().any(|token| token.id != id && token.scopes.contains(&Scope::Admin) && lasting(token))
     }
 }
 

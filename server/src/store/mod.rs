@@ -43,7 +43,7 @@ pub use jobs::JobFilter;
 pub use metrics::{BucketQuery, MetricCursor, MetricPage, MetricQuery};
 pub use runs::{LogSlice, RunFilter};
 pub use submit::{Idempotency, InlineProblem, NewJob, NewRun, SubmitError, Submitted};
-pub use tokens::{NewToken, TokenSecret};
+pub use tokens::{NewToken, RevokeError, TokenSecret};
 pub use workers::WorkerError;
 
 /// How a store behaves.

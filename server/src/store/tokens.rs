@@ -23,6 +23,21 @@ pub struct TokenSecret {
     pub secret_sha256: [u8; 32],
 }
 
+/// Why a token was not revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// 409.
+    #[error("the last admin token that does not expire stays: nobody could let anyone in without it")]
+    LastAdmin,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether a token lets an admin in until it is revoked.
+fn is_lasting_admin(token: &Token) -> bool {
+    token.scopes.contains(&Scope::Admin) && token.expires_at.is_none() && token.revoked_at.is_none()
+}
+
 impl Store {
     /// Stores a token; one whose secret is stored already is answered as it is (a token given in advance at every start).
     pub async fn insert_token(&self, token: NewToken) -> Result<Token, StoreError> {
@@ -45,9 +60,15 @@ impl Store {
     }
 
     /// Revokes a token; repeating it changes nothing. `None` if there is no such token.
-    pub async fn revoke_token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
-        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
+    pub async fn revoke_token(&self, id: TokenId) -> Result<Option<Token>, RevokeError> {
+        let write = self.inner.writer.write::<_, RevokeError, _>(move |transaction| {
             async move {
+                let tokens = db::tokens::list(&mut transaction.conn).await?;
+                let (these, others): (Vec<_>, Vec<_>) =
+                    tokens.iter().map(|secret| &secret.token).filter(|token| is_lasting_admin(token)).partition(|token| token.id == id);
+                if !these.is_empty() && others.is_empty() {
+                    return Err(RevokeError::LastAdmin);
+                }
                 if !db::tokens::revoke(&mut transaction.conn, id, transaction.now).await? {
                     return Ok(None);
                 }

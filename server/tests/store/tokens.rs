@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use trainyard_server::store::NewToken;
-use trainyard_wire::TokenId;
+use trainyard_server::store::{NewToken, RevokeError};
 use trainyard_wire::token::Scope;
+use trainyard_wire::{Timestamp, TokenId};
 
 use crate::world::{World, register};
 
@@ -29,6 +29,21 @@ async fn a_token_is_found_by_its_hash_until_it_is_revoked() {
     assert_eq!(world.store.token_secrets().await.unwrap().len(), 1);
     assert_eq!(world.store.tokens().await.unwrap(), [other, revoked]);
     assert_eq!(world.store.revoke_token(TokenId(99)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_the_last_two_admin_tokens_only_one_is_revoked_even_at_once() {
+    let world = World::new().await;
+    let admin = |secret| NewToken { scopes: vec![Scope::Admin], ..token(secret) };
+    let first = world.store.insert_token(admin(1)).await.unwrap();
+    let second = world.store.insert_token(admin(2)).await.unwrap();
+    // Neither an admin whose token expires nor one without the scope can stand in.
+    world.store.insert_token(NewToken { expires_at: Some(Timestamp(i64::MAX)), ..admin(3) }).await.unwrap();
+    world.store.insert_token(token(4)).await.unwrap();
+    let (one, other) = tokio::join!(world.store.revoke_token(first.id), world.store.revoke_token(second.id));
+    assert!(one.unwrap().is_some());
+    assert!(matches!(other, Err(RevokeError::LastAdmin)));
+    assert!(world.store.revoke_token(first.id).await.unwrap().is_some());
 }
 
 #[tokio::test]

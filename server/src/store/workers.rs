@@ -7,14 +7,14 @@ use futures::FutureExt as _;
 use serde_json::json;
 use trainyard_wire::metric::SeriesBatch;
 use trainyard_wire::worker::{ClaimedRun, Directive, Heartbeat, HeartbeatAnswer, Register, Registered, Report, ReportAnswer, Worker};
-use trainyard_wire::{Attempt, RunId, RunState, Spec, WorkerId};
+use trainyard_wire::{Attempt, RunId, RunState, Spec, StopReason, Timestamp, WorkerId};
 
-use super::lifecycle::{after_finish, describe};
+use super::lifecycle::{Next, after_finish, describe};
 use super::runs::fill_in;
 use super::writer::{Effect, Transaction};
 use super::{Store, StoreError};
 use crate::db;
-use crate::db::runs::RunCore;
+use crate::db::runs::{End, RunCore};
 
 /// Why a worker's call was refused.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +138,9 @@ fn merge(mut report: Report) -> Result<Report, WorkerError> {
         if batch.steps.iter().any(|step| i64::try_from(*step).is_err()) {
             return wrong(index, "/steps", "must be below 2^63");
         }
+        if let Some(place) = batch.times.iter().position(|time| !(Timestamp::MIN.0..=Timestamp::MAX.0).contains(time)) {
+            return wrong(index, &format!("/times/{place}"), "must be in the years 0 to 9999");
+        }
         match merged.get_mut(&batch.name) {
             None => drop(merged.insert(batch.name.clone(), batch)),
             Some(first) => {
@@ -153,16 +156,33 @@ fn merge(mut report: Report) -> Result<Report, WorkerError> {
 
 impl Transaction {
     async fn claim(&mut self, worker: WorkerId, max: u32) -> Result<Vec<ClaimedRun>, StoreError> {
+        loop {
+            let (runs, failed) = self.claim_once(worker, max).await?;
+            if failed == 0 || !runs.is_empty() {
+                return Ok(runs);
+            }
+        }
+    }
+
+    /// Takes runs from the queue; fails those among them that cannot be read, which would else be in the way of all others. Answers
+    /// how many those were.
+    async fn claim_once(&mut self, worker: WorkerId, max: u32) -> Result<(Vec<ClaimedRun>, usize), StoreError> {
         let first_revision = self.upcoming_revision();
         let claimed = db::claims::claim(&mut self.conn, worker, max, first_revision, self.now).await?;
-        let mut runs = Vec::with_capacity(claimed.len());
+        let (mut runs, mut unreadable) = (Vec::with_capacity(claimed.len()), Vec::new());
         for claimed in claimed {
             let detail = json!({ "attempt": claimed.attempt, "worker_id": worker });
             let revision = self.event(claimed.id, "claimed", detail).await?;
             db::jobs::set_revision(&mut self.conn, claimed.job_id, revision).await?;
             self.after_commit(Effect::LeaseGranted { run: claimed.id, worker, attempt: claimed.attempt });
-            let mut spec: Spec = db::from_json("spec", &claimed.spec)?;
-            fill_in(&mut self.conn, &mut spec).await?;
+            let spec = match self.read_spec(&claimed.spec).await {
+                Ok(spec) => spec,
+                Err(error @ StoreError::Unreadable { .. }) => {
+                    unreadable.push((claimed.id, error));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             runs.push(ClaimedRun {
                 run_id: claimed.id,
                 job_id: claimed.job_id,
@@ -171,7 +191,25 @@ impl Transaction {
                 checkpoint: claimed.checkpoint_sha256,
             });
         }
-        Ok(runs)
+        // Only now: the claims of all of them have consecutive revisions.
+        let failed = unreadable.len();
+        for (id, error) in unreadable {
+            tracing::error!(run = id.0, %error, "a run cannot be read and fails");
+            let run = db::runs::core(&mut self.conn, id).await?.ok_or(sqlx::Error::RowNotFound)?;
+            let (state, stop_reason) = (RunState::Failed, StopReason::Error);
+            let next =
+                Next::Finish(End { state, stop_reason, error: Some(format!("the stored run cannot be read: {error}")), result: None });
+            let (kind, detail) = describe(&next);
+            self.leave(&run, &next, kind, detail).await?;
+        }
+        Ok((runs, failed))
+    }
+
+    /// A stored spec, with the numbers of an inline problem.
+    async fn read_spec(&mut self, text: &str) -> Result<Spec, StoreError> {
+        let mut spec = db::from_json("spec", text)?;
+        fill_in(&mut self.conn, &mut spec).await?;
+        Ok(spec)
     }
 
     async fn report(&mut self, id: RunId, report: Report) -> Result<ReportAnswer, WorkerError> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use trainyard_server::store::{NewJob, NewRun, WorkerError};
 use trainyard_wire::worker::ClaimedRun;
 use trainyard_wire::{Attempt, RunState, WorkerId};
@@ -21,6 +23,24 @@ async fn higher_priority_goes_first_then_age() {
         claimed.push(run.run_id);
     }
     assert_eq!(claimed, [ids[1], ids[3], ids[0], ids[4], ids[2]]);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_fails_and_holds_up_no_other() {
+    let world = World::new().await;
+    let runs = world.submit_many(3).await.run_ids;
+    let file = SqliteConnectOptions::new().filename(world.folder.path().join("trainyard.db"));
+    let mut conn = file.connect().await.unwrap();
+    for id in [runs[0], runs[2]] {
+        sqlx::query("UPDATE runs SET spec = '{}' WHERE id = ?").bind(id.0).execute(&mut conn).await.unwrap();
+    }
+    assert_eq!(world.claim().await.run_id, runs[1]);
+    assert!(world.try_claim(1).await.is_empty());
+    let counts = world.store.run_counts().await.unwrap();
+    assert_eq!((counts[&RunState::Failed], counts[&RunState::Running]), (2, 1));
+    assert_eq!(world.events(runs[0]).await, ["queued", "claimed", "failed"]);
+    // What failed is no longer held: there is no lease left to expire but that of the readable run.
+    assert_eq!(world.expire().await, 1);
 }
 
 #[tokio::test]

@@ -122,6 +122,10 @@ async fn a_report_that_makes_no_sense_is_refused_as_a_whole() {
     uneven.metrics[1].times.clear();
     let refused = world.store.report(claimed.run_id, uneven).await;
     assert!(matches!(refused, Err(WorkerError::Report { pointer, .. }) if pointer == "/metrics/1"));
+    let mut late = full_report(claimed.attempt);
+    late.metrics[0].times[1] = Timestamp::MAX.0 + 1;
+    let refused = world.store.report(claimed.run_id, late).await;
+    assert!(matches!(refused, Err(WorkerError::Report { pointer, .. }) if pointer == "/metrics/0/times/1"));
     assert!(world.run(claimed.run_id).await.summary.is_empty());
     let unknown = world.store.report(RunId(99), report(Attempt(1))).await;
     assert!(matches!(unknown, Err(WorkerError::UnknownRun)));

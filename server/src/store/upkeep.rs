@@ -112,8 +112,11 @@ impl Store {
             return Ok(0);
         }
         let known = self.inner.leases.forget_silent(SILENT_WORKERS_KEPT, now);
+        // One that has registered since then may be missing from the known, or have been heard of only after they were listed.
+        let kept = SILENT_WORKERS_KEPT.saturating_sub(now.saturating_duration_since(Instant::now()));
+        let before = Timestamp(Timestamp::now().0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)));
         let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
-            async move { db::workers::delete_others(&mut transaction.conn, &known).await }.boxed()
+            async move { db::workers::delete_others(&mut transaction.conn, &known, before).await }.boxed()
         });
         write.await
     }

@@ -58,15 +58,20 @@ impl Store {
         let NewArtifact { attempt, name, content_type, blob, checkpoint_step } = artifact;
         let (sha256, size) = (blob.sha256().to_owned(), blob.size());
         let files = self.inner.blobs.publish(vec![blob]).await?;
-        let write = self.inner.writer.write(move |transaction| {
+        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
             async move {
                 transaction.after_commit(Effect::Published { _files: files });
+                // Noted even if the put is refused: the file is in its place, and the sweep finds it by its row.
+                db::artifacts::insert_blob(&mut transaction.conn, &sha256, size).await?;
                 let row = ArtifactRow { run: id, name: &name, content_type: &content_type, sha256: &sha256, attempt };
-                transaction.put_artifact(&row, size, checkpoint_step).await
+                match transaction.put_artifact(&row, checkpoint_step).await {
+                    Err(WorkerError::Store(error)) => Err(error),
+                    outcome => Ok(outcome),
+                }
             }
             .boxed()
         });
-        write.await
+        write.await?
     }
 
     /// A file of the run that the worker holds, opened; `None` if there is no such name.
@@ -78,7 +83,8 @@ impl Store {
 }
 
 impl Transaction {
-    async fn put_artifact(&mut self, artifact: &ArtifactRow<'_>, size: u64, checkpoint_step: Option<u64>) -> Result<(), WorkerError> {
+    /// Notes an artifact whose blob is noted. A refusal changes nothing.
+    async fn put_artifact(&mut self, artifact: &ArtifactRow<'_>, checkpoint_step: Option<u64>) -> Result<(), WorkerError> {
         let run = db::runs::core(&mut self.conn, artifact.run).await?.ok_or(WorkerError::UnknownRun)?;
         if let Err(stale) = hold(&run, artifact.attempt) {
             // A repeat of a put whose answer was lost is no error.
@@ -86,7 +92,6 @@ impl Transaction {
             return if repeated { Ok(()) } else { Err(stale) };
         }
         self.after_commit(Effect::LeaseRenewed { run: run.id, attempt: run.attempt });
-        db::artifacts::insert_blob(&mut self.conn, artifact.sha256, size).await?;
         let is_new = db::artifacts::put(&mut self.conn, artifact, self.now).await?;
         let mut revision = None;
         if let Some(step) = checkpoint_step

@@ -65,14 +65,21 @@ impl Store {
             created_at: Timestamp(0),
             revision: Revision(0),
         };
-        let write = self.inner.writer.write(move |transaction| {
+        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
             async move {
                 transaction.after_commit(Effect::Published { _files: published });
-                transaction.insert_dataset(dataset).await
+                // Noted even if the dataset is refused: the files are in their places, and the sweep finds them by their rows.
+                for file in &dataset.files {
+                    db::artifacts::insert_blob(&mut transaction.conn, &file.sha256, file.size).await?;
+                }
+                match transaction.insert_dataset(dataset).await {
+                    Err(DatasetError::Store(error)) => Err(error),
+                    outcome => Ok(outcome),
+                }
             }
             .boxed()
         });
-        write.await
+        write.await?
     }
 
     /// Datasets, newest first.
@@ -103,13 +110,11 @@ fn manifest_sha256(files: &[DatasetFile]) -> String {
 }
 
 impl Transaction {
+    /// Notes a dataset whose blobs are noted. A refusal changes nothing.
     async fn insert_dataset(&mut self, mut dataset: Dataset) -> Result<Dataset, DatasetError> {
         if let Some(stored) = db::datasets::get(&mut self.conn, &dataset.name).await? {
             let same = (&stored.sha256, stored.kind) == (&dataset.sha256, dataset.kind);
             return if same { Ok(stored) } else { Err(DatasetError::NameTaken { name: dataset.name }) };
-        }
-        for file in &dataset.files {
-            db::artifacts::insert_blob(&mut self.conn, &file.sha256, file.size).await?;
         }
         dataset.created_at = self.now;
         dataset.revision = self.advance_revision(1);

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tokio::io::AsyncReadExt as _;
 use trainyard_server::store::{Action, ArtifactFile, WorkerError};
-use trainyard_wire::StopReason;
-use trainyard_wire::worker::{Finish, Outcome, Report};
+use trainyard_wire::worker::{ClaimedRun, Finish, Outcome, Report};
+use trainyard_wire::{RunId, StopReason};
 
 use crate::world::{World, finish, report};
 
@@ -72,6 +72,20 @@ async fn a_replaced_checkpoint_is_swept_and_what_is_referred_to_stays() {
     assert_eq!(text(world.store.artifact(claimed.run_id, "copy.safetensors").await.unwrap()).await, "weights at step 2");
     assert_eq!(text(world.store.artifact(claimed.run_id, "checkpoint.safetensors").await.unwrap()).await, "weights at step 4");
     assert_eq!(world.store.sweep_blobs().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_file_of_a_refused_put_is_swept() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    world.finish(&claimed, Outcome::Released).await;
+    let stale = world.put(&claimed, "model.safetensors", b"too late", None).await;
+    assert!(matches!(stale, Err(WorkerError::Stale)));
+    let nowhere = ClaimedRun { run_id: RunId(99), ..claimed };
+    let unknown = world.put(&nowhere, "model.safetensors", b"for no run", None).await;
+    assert!(matches!(unknown, Err(WorkerError::UnknownRun)));
+    assert_eq!(world.store.sweep_blobs().await.unwrap(), 2);
+    assert_eq!(blobs(world.folder.path()), 0);
 }
 
 #[tokio::test]

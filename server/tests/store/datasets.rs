@@ -46,4 +46,6 @@ async fn a_name_stands_for_the_same_bytes_for_ever() {
         let refused = world.store.insert_dataset(other).await;
         assert!(matches!(refused, Err(DatasetError::NameTaken { name }) if name == "horses"));
     }
+    // The file of the first refused one; that of the second is the stored dataset's.
+    assert_eq!(world.store.sweep_blobs().await.unwrap(), 1);
 }

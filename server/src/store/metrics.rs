@@ -9,6 +9,9 @@ use super::{Store, StoreError};
 use crate::db;
 use crate::db::metrics::{SeriesRow, Stretch};
 
+/// Most buckets of an answer, over all series, as long as each series has at least one.
+const MOST_BUCKETS: usize = 100_000;
+
 /// Which points of a run's metrics are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct MetricQuery {
@@ -51,7 +54,7 @@ pub struct BucketQuery {
     pub from: Option<u64>,
     /// Last step, inclusive; the series' last if left out.
     pub to: Option<u64>,
-    /// Most buckets of a series, at least 1.
+    /// Most buckets of a series, at least 1; fewer where the answer would hold more than 100,000 over all series.
     pub buckets: u32,
 }
 
@@ -85,6 +88,11 @@ fn column(step: u64) -> i64 {
 fn width(from: i64, to: i64, buckets: u32) -> i64 {
     let steps = to.abs_diff(from).saturating_add(1);
     i64::try_from(steps.div_ceil(u64::from(buckets.max(1)))).unwrap_or(i64::MAX)
+}
+
+/// Buckets of each of `series` series, where `asked` are asked for.
+fn buckets_each(asked: u32, series: usize) -> u32 {
+    asked.min(u32::try_from(MOST_BUCKETS / series.max(1)).unwrap_or(u32::MAX)).max(1)
 }
 
 impl Store {
@@ -128,14 +136,16 @@ impl Store {
             return Ok(None);
         }
         let revision = db::revision::get(&mut conn).await?;
-        let mut series = Vec::new();
-        for SeriesRow { id, name } in db::metrics::series(&mut conn, id, &query.names).await? {
+        let rows = db::metrics::series(&mut conn, id, &query.names).await?;
+        let most = buckets_each(query.buckets, rows.len());
+        let mut series = Vec::with_capacity(rows.len());
+        for SeriesRow { id, name } in rows {
             let Some((first, last)) = db::metrics::range(&mut conn, id).await? else { continue };
             let (from, to) = (query.from.map_or(first, column), query.to.map_or(last, column));
             if from > to {
                 continue;
             }
-            let buckets = db::metrics::buckets(&mut conn, Stretch { series: id, from, to }, width(from, to, query.buckets)).await?;
+            let buckets = db::metrics::buckets(&mut conn, Stretch { series: id, from, to }, width(from, to, most)).await?;
             if !buckets.is_empty() {
                 series.push(BucketSeries { name, buckets });
             }
@@ -146,7 +156,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::width;
+    use super::{buckets_each, width};
 
     #[test]
     fn buckets_cover_the_stretch_with_whole_steps() {
@@ -155,5 +165,14 @@ mod tests {
         assert_eq!(width(1, 3, 1000), 1);
         assert_eq!(width(5, 5, 0), 1);
         assert_eq!(width(0, i64::MAX, 1), i64::MAX);
+    }
+
+    #[test]
+    fn many_series_share_the_buckets_of_an_answer() {
+        assert_eq!(buckets_each(10_000, 10), 10_000);
+        assert_eq!(buckets_each(10_000, 11), 9_090);
+        assert_eq!(buckets_each(500, 11), 500);
+        assert_eq!(buckets_each(10_000, 1_000_000), 1);
+        assert_eq!(buckets_each(0, 0), 1);
     }
 }

@@ -103,6 +103,23 @@ async fn a_body_that_is_no_form_or_too_long_is_refused() {
 }
 
 #[tokio::test]
+async fn a_form_that_never_comes_to_a_part_is_broken_off() {
+    let world = World::start().await;
+    let head = "--x\r\nContent-Disposition: form-data; name=\"name\"\r\nX-Long: ";
+    for (beginning, filler) in [("", "never a boundary "), (head, "never the end of a head ")] {
+        let body = beginning.to_owned() + &filler.repeat(1 << 20);
+        let cut = world.request(Method::POST, "/v1/datasets").header("content-type", "multipart/form-data; boundary=x").body(body);
+        let answer = Answer::of(cut).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.problem().detail.contains("before a part's content"));
+    }
+    let parts = "--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nprices\r\n\
+                 --x\r\nContent-Disposition: form-data; name=\"csv\"\r\n\r\na,b\n1,2\n\r\n--x--\r\n";
+    let whole = world.request(Method::POST, "/v1/datasets").header("content-type", "multipart/form-data; boundary=x");
+    Answer::of(whole.body("a preamble\r\n".repeat(1000) + parts)).await.expect(StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn a_large_upload_that_is_refused_early_still_gets_its_answer() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 //! An upload is streamed: each file is hashed and written to disk as it arrives, CIFAR records are checked in the same pass ([`images`]), and a table is
 //! read once it is whole ([`table`]). Nothing is kept of an upload that is refused.
 
+mod bounded;
 mod images;
 mod table;
 mod upload;

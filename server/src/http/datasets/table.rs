@@ -1,11 +1,15 @@
 //! CSV tables: a header, then rows of finite numbers.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use trainyard_wire::spec::regression::{MOST_COLUMNS, MOST_ROWS};
+
+/// Most bytes of a line. A file without line ends, or with a quotation mark that is never closed, would else be held in memory whole.
+const LONGEST_RECORD: u64 = 16 << 20;
 
 /// What a table holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,11 +33,14 @@ pub(super) fn read(path: &Path) -> Result<Table, TableError> {
 }
 
 fn parse(bytes: impl Read) -> Result<Table, TableError> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let read_ahead = Cell::new(0);
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Bounded { bytes, read: &read_ahead });
     let columns = header(reader.byte_headers().map_err(unreadable)?)?;
+    read_ahead.set(0);
     let mut record = csv::ByteRecord::new();
     let mut rows = 0u64;
     while reader.read_byte_record(&mut record).map_err(unreadable)? {
+        read_ahead.set(0);
         rows += 1;
         let line = record.position().map_or(0, csv::Position::line);
         let place = || format!("row {rows} (line {line})");
@@ -55,6 +62,23 @@ fn parse(bytes: impl Read) -> Result<Table, TableError> {
         return Err(TableError::Invalid("has a header and no rows".to_owned()));
     }
     Ok(Table { columns, rows })
+}
+
+/// Bytes of which only so many may be read before `read` is set back.
+struct Bounded<'a, R> {
+    bytes: R,
+    read: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.read.get() > LONGEST_RECORD {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line has more than {LONGEST_RECORD} bytes")));
+        }
+        let count = self.bytes.read(buffer)?;
+        self.read.set(self.read.get() + count as u64);
+        Ok(count)
+    }
 }
 
 fn header(record: &csv::ByteRecord) -> Result<Vec<String>, TableError> {
@@ -88,6 +112,7 @@ fn header(record: &csv::ByteRecord) -> Result<Vec<String>, TableError> {
 
 fn unreadable(error: csv::Error) -> TableError {
     match error.into_kind() {
+        csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::InvalidData => TableError::Invalid(error.to_string()),
         csv::ErrorKind::Io(error) => TableError::Io(error),
         other => TableError::Invalid(format!("cannot be read as CSV: {other:?}")),
     }
@@ -95,12 +120,22 @@ fn unreadable(error: csv::Error) -> TableError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Table, parse};
+    use std::io::Read as _;
+
+    use super::{LONGEST_RECORD, Table, parse};
 
     #[test]
     fn a_table_is_its_columns_and_its_rows() {
         let table = parse("\u{feff}size,\"price, net\"\r\n1,2.5\r\n-3e4,0\r\n".as_bytes()).unwrap();
         assert_eq!(table, Table { columns: vec!["size".to_owned(), "price, net".to_owned()], rows: 2 });
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_while_it_is_read() {
+        let endless = "a,b\n1,\"".as_bytes().chain(std::io::repeat(b'1'));
+        assert_eq!(parse(endless).unwrap_err().to_string(), format!("a line has more than {LONGEST_RECORD} bytes"));
+        let long = "a,b\n".to_owned() + &"1,2\n".repeat(10_000);
+        assert_eq!(parse(long.as_bytes()).unwrap().rows, 10_000);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `POST /v1/datasets`.
 
+use std::error::Error;
 use std::time::Duration;
 
-use axum::extract::multipart::{Field, Multipart};
+use axum::body::Body;
+use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::header;
 use axum::response::Response;
@@ -12,6 +14,7 @@ use trainyard_wire::dataset::{Dataset, DatasetKind, FileRole, SYNTHETIC};
 use super::super::app::{App, Shared};
 use super::super::extract::{body_error, refuse_announced};
 use super::super::problem::ApiError;
+use super::bounded::{BoundedForm, FormError, Gauge};
 use super::images::{LABELS, Records};
 use super::stored;
 use super::table::{self, TableError};
@@ -20,6 +23,8 @@ use crate::store::{DatasetError, NewDataset, NewDatasetFile};
 
 /// Most files of a dataset.
 const MOST_FILES: usize = 1000;
+/// Most bytes of a form beside the contents of its parts.
+const MOST_AROUND: u64 = 1 << 20;
 /// Longest text field.
 const MOST_TEXT: u64 = 1000;
 /// How long the rest of a refused upload is still read.
@@ -40,11 +45,15 @@ pub(crate) async fn upload(State(app): State<Shared>, request: Request) -> Resul
         return Err(ApiError::MediaType("multipart/form-data"));
     }
     refuse_announced(request.headers(), app.limits.upload_bytes)?;
-    let mut form = Multipart::from_request(request, &app).await.map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let gauge = Gauge::default();
+    let limit = app.limits.upload_bytes.saturating_add(MOST_AROUND);
+    let request = request.map(|body| Body::from_stream(BoundedForm::new(body, limit, gauge.clone())));
+    let form = Multipart::from_request(request, &app).await.map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let mut form = Form { parts: form, gauge };
     let dataset = match receive(&app, &mut form).await {
         Ok(dataset) => dataset,
         Err(error) => {
-            drain(form).await;
+            form.drain().await;
             return Err(error);
         }
     };
@@ -79,24 +88,50 @@ struct Received {
     left: u64,
 }
 
-/// Reads on without keeping anything: a client that is still sending when the connection closes sees a broken pipe instead of the answer.
-async fn drain(mut form: Multipart) {
-    let rest = async {
-        while let Ok(Some(mut field)) = form.next_field().await {
-            while let Ok(Some(_)) = field.chunk().await {}
+/// A form and what its body is told of the progress with it.
+struct Form {
+    parts: Multipart,
+    gauge: Gauge,
+}
+
+impl Form {
+    /// The next part, and the gauge that its pieces move.
+    async fn next(&mut self, limit: u64) -> Result<Option<(Field<'_>, Gauge)>, ApiError> {
+        let field = self.parts.next_field().await.map_err(|error| form_error(&error, limit))?;
+        self.gauge.progressed();
+        Ok(field.map(|field| (field, self.gauge.clone())))
+    }
+
+    /// Reads on without keeping anything: a client that is still sending when the connection closes sees a broken pipe instead of the
+    /// answer.
+    async fn drain(mut self) {
+        self.gauge.discard();
+        let rest = async { while let Ok(Some(_)) = self.parts.next_field().await {} };
+        if tokio::time::timeout(LINGER, rest).await.is_err() {
+            tracing::debug!("a refused upload was still being sent when it was cut off");
         }
-    };
-    if tokio::time::timeout(LINGER, rest).await.is_err() {
-        tracing::debug!("a refused upload was still being sent when it was cut off");
     }
 }
 
-async fn receive(app: &App, form: &mut Multipart) -> Result<NewDataset, ApiError> {
+/// What a form that broke off means.
+fn form_error(error: &MultipartError, limit: u64) -> ApiError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref() {
+            Some(FormError::TooLong) => return ApiError::TooLarge(limit),
+            Some(FormError::Between) => return ApiError::Malformed(FormError::Between.to_string()),
+            Some(FormError::Body(_)) | None => cause = error.source(),
+        }
+    }
+    body_error(error)
+}
+
+async fn receive(app: &App, form: &mut Form) -> Result<NewDataset, ApiError> {
     let mut received = Received { name: None, files: Vec::new(), labels: [0; LABELS], columns: Vec::new(), left: app.limits.upload_bytes };
-    while let Some(mut field) = form.next_field().await.map_err(|error| body_error(&error))? {
+    while let Some((mut field, gauge)) = form.next(app.limits.upload_bytes).await? {
         let field_name = field.name().unwrap_or_default().to_owned();
         if field_name == "name" {
-            received.take_name(app, &mut field).await?;
+            received.take_name(app, &mut field, &gauge).await?;
             continue;
         }
         let role: FileRole = field_name
@@ -105,16 +140,16 @@ async fn receive(app: &App, form: &mut Multipart) -> Result<NewDataset, ApiError
         if received.files.len() == MOST_FILES {
             return Err(ApiError::invalid(format!("/{role}"), format!("at most {MOST_FILES} files make a dataset")));
         }
-        received.take_file(app, role, &mut field).await?;
+        received.take_file(app, role, &mut field, &gauge).await?;
     }
     received.finish()
 }
 
 impl Received {
-    async fn take_name(&mut self, app: &App, field: &mut Field<'_>) -> Result<(), ApiError> {
+    async fn take_name(&mut self, app: &App, field: &mut Field<'_>, gauge: &Gauge) -> Result<(), ApiError> {
         let invalid = |detail: &str| ApiError::invalid("/name", detail);
         let mut text = Vec::new();
-        while let Some(piece) = self.next_piece(app, field).await? {
+        while let Some(piece) = self.next_piece(app, field, gauge).await? {
             text.extend_from_slice(&piece);
             if text.len() as u64 > MOST_TEXT {
                 return Err(invalid("is too long"));
@@ -133,7 +168,7 @@ impl Received {
         }
     }
 
-    async fn take_file(&mut self, app: &App, role: FileRole, field: &mut Field<'_>) -> Result<(), ApiError> {
+    async fn take_file(&mut self, app: &App, role: FileRole, field: &mut Field<'_>, gauge: &Gauge) -> Result<(), ApiError> {
         let pointer = format!("/{role}/{}", self.files.iter().filter(|file| file.role == role).count());
         let is_table = role == FileRole::Csv;
         if self.files.iter().any(|file| is_table || file.role == FileRole::Csv) {
@@ -142,7 +177,7 @@ impl Received {
         let name = display_name(field.file_name().unwrap_or_default(), role);
         let mut staging = app.store.stage().await?;
         let mut records = Records::default();
-        while let Some(piece) = self.next_piece(app, field).await? {
+        while let Some(piece) = self.next_piece(app, field, gauge).await? {
             if !is_table {
                 records.read(&piece).map_err(|detail| ApiError::invalid(&pointer, detail))?;
             }
@@ -168,8 +203,11 @@ impl Received {
         Ok(())
     }
 
-    async fn next_piece(&mut self, app: &App, field: &mut Field<'_>) -> Result<Option<axum::body::Bytes>, ApiError> {
-        let Some(piece) = field.chunk().await.map_err(|error| body_error(&error))? else { return Ok(None) };
+    async fn next_piece(&mut self, app: &App, field: &mut Field<'_>, gauge: &Gauge) -> Result<Option<axum::body::Bytes>, ApiError> {
+        let Some(piece) = field.chunk().await.map_err(|error| form_error(&error, app.limits.upload_bytes))? else {
+            return Ok(None);
+        };
+        gauge.progressed();
         self.left = self.left.checked_sub(piece.len() as u64).ok_or(ApiError::TooLarge(app.limits.upload_bytes))?;
         Ok(Some(piece))
     }

@@ -10,6 +10,7 @@
 
 pub mod activation;
 pub mod batch_norm;
+pub mod blocked;
 pub mod convolution;
 pub mod cross_entropy;
 mod im2col;

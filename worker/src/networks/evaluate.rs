@@ -31,8 +31,7 @@ pub fn evaluate(network: &dyn ColourizationNetwork, grey: &Tensor, classes: &Ten
     let mut total = Score::default();
     for start in (0..images).step_by(batch_size) {
         let len = batch_size.min(images - start);
-        let logits = network.logits(&grey.narrow(0, start, len)?)?;
-        total += score_logits(&logits, &classes.narrow(0, start, len)?)?;
+        total += network.score(&grey.narrow(0, start, len)?, &classes.narrow(0, start, len)?)?;
     }
     let (loss, accuracy) = total.means();
     Ok(Evaluation { loss, accuracy })

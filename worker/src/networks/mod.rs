@@ -13,6 +13,7 @@ pub mod conv_transpose;
 pub mod device;
 mod error;
 pub mod evaluate;
+mod fast;
 pub mod functional;
 mod initial;
 pub mod layers;
@@ -24,9 +25,12 @@ pub mod unet;
 
 use candle_core::{Device, Tensor, Var};
 
+use crate::kernels::cross_entropy::Score;
+
 pub use device::DeviceChoice;
 pub use error::NetworkError;
 pub use evaluate::{Evaluation, evaluate};
+pub use fast::FastNetwork;
 pub use layout::{Entry, NetworkLayout, ParameterLayout};
 pub use readable::ReadableNetwork;
 
@@ -103,6 +107,14 @@ pub trait ColourizationNetwork: Send {
     /// # Errors
     /// [`NetworkError::Input`] where the shape or the type does not fit.
     fn logits(&self, grey: &Tensor) -> Result<Tensor>;
+
+    /// Loss and hits of a batch in evaluation mode.
+    ///
+    /// # Errors
+    /// [`NetworkError::Input`] where shapes, types or class values do not fit.
+    fn score(&self, grey: &Tensor, classes: &Tensor) -> Result<Score> {
+        evaluate::score_logits(&self.logits(grey)?, classes)
+    }
 
     /// The running statistics, for a checkpoint or a state dict.
     fn buffers(&self) -> Buffers;

@@ -86,7 +86,7 @@ impl ReadableNetwork {
         Ok(logits)
     }
 
-    fn check_grey(&self, grey: &Tensor) -> Result<(usize, usize, usize, usize)> {
+    pub(super) fn check_grey(&self, grey: &Tensor) -> Result<(usize, usize, usize, usize)> {
         let channels = self.config.in_channels;
         let fits = grey.dtype() == DType::F32
             && matches!(*grey.dims(), [n, c, h, w] if n > 0 && c == channels && h > 0 && w > 0

@@ -1,0 +1,99 @@
+//! The bare training loop on CIFAR-10 records, without a service around it: what speed is measured on.
+//!
+//! `train NETWORK [--data FOLDER] [--epochs 3] [--steps 50] [--batch 100] [--threads 2] [--implementation fast|readable]`
+//! prints one line an epoch. Without `--data` the images are noise, which takes as long.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use candle_nn::Optimizer as _;
+use trainyard_worker::networks::{
+    ColourizationNetwork, FastNetwork, NetworkConfig, NetworkKind, ReadableNetwork, evaluate,
+};
+use trainyard_worker::optimizers::OptimizerConfig;
+use trainyard_worker::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
+
+const SIDE: usize = 32;
+const PLANE: usize = SIDE * SIDE;
+const COLOURS: usize = 24;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// The value of `--name`, else the default.
+fn option(name: &str, default: &str) -> String {
+    let mut words = std::env::args().skip_while(|word| word != &format!("--{name}"));
+    words.nth(1).unwrap_or_else(|| default.to_owned())
+}
+
+/// Grey images and classes, from the horses of CIFAR-10 where a folder is given. A class here is the brightness in equal
+/// steps: the arithmetic of a step does not depend on what the classes mean.
+fn images(folder: Option<PathBuf>, count: usize) -> Result<(Tensor, Tensor), Failure> {
+    let (mut grey, mut classes) = (Vec::new(), Vec::new());
+    let records = match folder {
+        Some(folder) => std::fs::read(folder.join("data_batch_1.bin"))?,
+        None => (0..count * (1 + 3 * PLANE)).map(|i| (i * 2_654_435_761 >> 7) as u8).collect(),
+    };
+    for record in records.chunks_exact(1 + 3 * PLANE).take(count) {
+        for pixel in 0..PLANE {
+            let sum: u32 = (0..3).map(|channel| u32::from(record[1 + channel * PLANE + pixel])).sum();
+            grey.push(sum as f32 / 768.0);
+            classes.push((sum as usize * COLOURS / 766) as u8);
+        }
+    }
+    let count = grey.len() / PLANE;
+    let grey = Tensor::from_vec(grey, (count, 1, SIDE, SIDE), &Device::Cpu)?;
+    Ok((grey, Tensor::from_vec(classes, (count, SIDE, SIDE), &Device::Cpu)?))
+}
+
+/// Peak resident memory of this process in MB, where the system tells.
+fn peak_memory() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
+}
+
+fn main() -> Result<(), Failure> {
+    let kind = match std::env::args().nth(1).as_deref() {
+        Some("pool_upsample") => NetworkKind::PoolUpsample,
+        Some("conv_transpose") => NetworkKind::ConvTranspose,
+        Some("unet") => NetworkKind::UNet,
+        _ => return Err("name a network: pool_upsample, conv_transpose or unet".into()),
+    };
+    let (epochs, steps): (usize, usize) = (option("epochs", "3").parse()?, option("steps", "50").parse()?);
+    let batch: usize = option("batch", "100").parse()?;
+    let folder = Some(option("data", "")).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    rayon::ThreadPoolBuilder::new().num_threads(option("threads", "2").parse()?).build_global()?;
+    let config =
+        NetworkConfig { kind, kernel: 3, num_filters: 32, num_colours: COLOURS, in_channels: 1, seed: 0 };
+    let mut network: Box<dyn ColourizationNetwork> = match option("implementation", "fast").as_str() {
+        "readable" => Box::new(ReadableNetwork::new(&config, &Device::Cpu)?),
+        _ => Box::new(FastNetwork::new(&config)?),
+    };
+    let (grey, classes) = images(folder, steps * batch)?;
+    let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+    let adam = VarOptimizerConfig { optimizer: adam, learning_rate: 1e-3 };
+    let mut adam = VarOptimizer::new(vec![network.parameters().clone()], adam)?;
+    let steps = grey.dim(0)? / batch;
+    for epoch in 1..=epochs {
+        let (start, mut total) = (Instant::now(), 0.0);
+        for step in 0..steps {
+            let grey = grey.narrow(0, step * batch, batch)?;
+            let loss = network.loss(&grey, &classes.narrow(0, step * batch, batch)?)?;
+            adam.step(&loss.backward()?)?;
+            total += loss.to_scalar::<f32>()?;
+        }
+        let ms = start.elapsed().as_secs_f64() * 1e3 / steps as f64;
+        let start = Instant::now();
+        let count = (10 * batch).min(grey.dim(0)?);
+        let score = evaluate(&*network, &grey.narrow(0, 0, count)?, &classes.narrow(0, 0, count)?, batch)?;
+        println!(
+            "epoch {epoch} train_loss {:.4} accuracy {:.4} ms_per_step {ms:.2} evaluation_ms {:.1} peak_mb {:.0}",
+            total / steps as f32,
+            score.accuracy,
+            start.elapsed().as_secs_f64() * 1e3,
+            peak_memory()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Which instruction set the kernels use.
+
+/// An instruction set that this processor has: values come only from [`Isa::detect`] and [`Isa::available`], which is
+/// what makes it sound to run code compiled for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Set);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Set {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// The best one.
+    #[must_use]
+    pub fn detect() -> Self {
+        *Self::available().last().unwrap_or(&Self(Set::Portable))
+    }
+
+    /// All of them, from the slowest to the fastest.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut sets = vec![Self(Set::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            sets.push(Self(Set::Avx2));
+            if is_x86_feature_detected!("avx512f") {
+                sets.push(Self(Set::Avx512));
+            }
+        }
+        sets
+    }
+
+    /// Code for any processor.
+    #[must_use]
+    pub fn portable() -> Self {
+        Self(Set::Portable)
+    }
+
+    pub(super) fn set(self) -> Set {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Set::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2+fma",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512f",
+        })
+    }
+}
+
+/// Defines a safe function whose body, plain Rust, is compiled once per instruction set (so that the compiler vectorizes
+/// it for each) and which takes the [`Isa`] to use as its first argument.
+macro_rules! for_each_isa {
+    ($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+        $(#[$attribute])*
+        pub fn $name(isa: $crate::kernels::blocked::isa::Isa, $($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments, clippy::inline_always)]
+            fn body($($argument: $type),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($argument: $type),*) $(-> $result)? {
+                body($($argument),*)
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($argument: $type),*) $(-> $result)? {
+                body($($argument),*)
+            }
+
+            match isa.set() {
+                $crate::kernels::blocked::isa::Set::Portable => body($($argument),*),
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` of this value exists only where the processor has AVX2 and FMA.
+                #[allow(unsafe_code)]
+                $crate::kernels::blocked::isa::Set::Avx2 => unsafe { avx2($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` of this value exists only where the processor has AVX-512F, AVX2 and FMA.
+                #[allow(unsafe_code)]
+                $crate::kernels::blocked::isa::Set::Avx512 => unsafe { avx512($($argument),*) },
+            }
+        }
+    };
+}
+pub(super) use for_each_isa;

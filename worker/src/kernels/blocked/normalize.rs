@@ -1,0 +1,176 @@
+//! Batch normalization and the rectifier on bands of blocked maps, forward and backward.
+//!
+//! A band is some whole rows of one block. Sums over a band are taken in f32 lane by lane, then over live lanes and bands
+//! in f64; a band's squares are taken about the band's own mean, so a mean far from zero costs no precision.
+
+use super::geometry::View;
+use super::isa::for_each_isa;
+use super::vector::Lanes;
+
+/// Sums of one channel over one band.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Moments {
+    /// Values.
+    pub count: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// What the squares are about: near the band's mean.
+    pub centre: f64,
+    /// Sum of squared distances from `centre`.
+    pub squares: f64,
+}
+
+/// Mean and biased variance of one channel from its bands' moments, in order.
+#[must_use]
+pub fn mean_and_variance(bands: impl Iterator<Item = Moments> + Clone) -> (f64, f64) {
+    let (count, sum) = bands.clone().fold((0.0, 0.0), |(n, s), band| (n + band.count, s + band.sum));
+    let mean = sum / count;
+    let squares = bands.fold(0.0, |total, band| {
+        let shift = band.centre - mean;
+        total + band.squares + shift * (2.0 * (band.sum - band.count * band.centre) + band.count * shift)
+    });
+    (mean, (squares / count).max(0.0))
+}
+
+/// How one channel is normalized: `y = (z − mean)·scale + shift`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Channel {
+    /// Mean of the channel.
+    pub mean: f32,
+    /// `1/√(variance + ε)`.
+    pub inverse_deviation: f32,
+    /// Batch norm's weight times `inverse_deviation`.
+    pub scale: f32,
+    /// Batch norm's bias.
+    pub shift: f32,
+}
+
+impl Channel {
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn normalized(&self, z: f32) -> f32 {
+        (z - self.mean) * self.scale + self.shift
+    }
+}
+
+/// Sums of one channel's gradient over one band, where the rectifier lets it through.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct GradientSums {
+    /// `Σ g`, the gradient of batch norm's bias.
+    pub shift: f64,
+    /// `Σ g·ẑ` with `ẑ` the normalized value, the gradient of batch norm's weight.
+    pub scale: f64,
+}
+
+/// How one channel's gradient passes batch norm: `dz = scale·g + constant + slope·(z − mean)`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ChannelGradient {
+    constant: f32,
+    slope: f32,
+}
+
+impl ChannelGradient {
+    /// From the sums over the whole batch, of `count` values.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn new(channel: &Channel, sums: GradientSums, count: f64) -> Self {
+        let scale = f64::from(channel.scale);
+        Self {
+            constant: (-scale * sums.shift / count) as f32,
+            slope: (-scale * f64::from(channel.inverse_deviation) * sums.scale / count) as f32,
+        }
+    }
+}
+
+for_each_isa! {
+    /// Moments of each channel of a band of `rows` rows.
+    pub fn moments(z: &[Lanes], view: View, rows: usize, live: usize, moments: &mut [Moments]) {
+        assert_eq!(moments.len(), view.channels, "one moment per channel");
+        for (c, moments) in moments.iter_mut().enumerate() {
+            let mut lanes = Lanes::ZERO;
+            for row in 0..rows {
+                for z in &z[view.row(row, c)] {
+                    for (sum, &z) in lanes.0.iter_mut().zip(&z.0) {
+                        *sum += z;
+                    }
+                }
+            }
+            #[allow(clippy::cast_precision_loss)]
+            let count = (rows * view.geometry.width * live) as f64;
+            let sum = lanes.sum(live);
+            #[allow(clippy::cast_possible_truncation)]
+            let centre = (sum / count) as f32;
+            let mut lanes = Lanes::ZERO;
+            for row in 0..rows {
+                for z in &z[view.row(row, c)] {
+                    for (sum, &z) in lanes.0.iter_mut().zip(&z.0) {
+                        *sum += (z - centre) * (z - centre);
+                    }
+                }
+            }
+            *moments = Moments { count, sum, centre: f64::from(centre), squares: lanes.sum(live) };
+        }
+    }
+}
+
+for_each_isa! {
+    /// `a = max((z − mean)·scale + shift, 0)` over a band; NaN stays NaN.
+    pub fn normalize_relu(z: (&[Lanes], View), channels: &[Channel], rows: usize, a: (&mut [Lanes], View)) {
+        assert_eq!(channels.len(), z.1.channels, "one normalization per channel");
+        for row in 0..rows {
+            for (c, channel) in channels.iter().enumerate() {
+                for (a, z) in a.0[a.1.row(row, c)].iter_mut().zip(&z.0[z.1.row(row, c)]) {
+                    for (a, &z) in a.0.iter_mut().zip(&z.0) {
+                        let y = channel.normalized(z);
+                        *a = if y <= 0.0 { 0.0 } else { y };
+                    }
+                }
+            }
+        }
+    }
+}
+
+for_each_isa! {
+    /// Sums of the gradient `g` of the rectifier's output over a band.
+    pub fn gradient_sums(
+        g: (&[Lanes], View), z: (&[Lanes], View), channels: &[Channel], rows: usize, live: usize, sums: &mut [GradientSums],
+    ) {
+        assert_eq!((channels.len(), sums.len()), (z.1.channels, z.1.channels), "one sum per channel");
+        for (c, (channel, sums)) in channels.iter().zip(sums).enumerate() {
+            let (mut shift, mut scale) = (Lanes::ZERO, Lanes::ZERO);
+            for row in 0..rows {
+                for (g, z) in g.0[g.1.row(row, c)].iter().zip(&z.0[z.1.row(row, c)]) {
+                    for i in 0..g.0.len() {
+                        let passed = if channel.normalized(z.0[i]) <= 0.0 { 0.0 } else { g.0[i] };
+                        shift.0[i] += passed;
+                        scale.0[i] += passed * (z.0[i] - channel.mean);
+                    }
+                }
+            }
+            *sums = GradientSums {
+                shift: shift.sum(live),
+                scale: scale.sum(live) * f64::from(channel.inverse_deviation),
+            };
+        }
+    }
+}
+
+for_each_isa! {
+    /// Turns the gradient of the rectifier's output into that of batch norm's input, in place; dead lanes become zero.
+    pub fn input_gradient(
+        g: (&mut [Lanes], View), z: (&[Lanes], View), channels: &[(Channel, ChannelGradient)], rows: usize, live: usize,
+    ) {
+        assert_eq!(channels.len(), z.1.channels, "one normalization per channel");
+        for row in 0..rows {
+            for (c, (channel, gradient)) in channels.iter().enumerate() {
+                for (g, z) in g.0[g.1.row(row, c)].iter_mut().zip(&z.0[z.1.row(row, c)]) {
+                    for (g, &z) in g.0.iter_mut().zip(&z.0) {
+                        let passed = if channel.normalized(z) <= 0.0 { 0.0 } else { *g };
+                        *g = channel.scale * passed + (gradient.constant + gradient.slope * (z - channel.mean));
+                    }
+                    g.0[live..].fill(0.0);
+                }
+            }
+        }
+    }
+}

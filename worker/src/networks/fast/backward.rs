@@ -1,0 +1,216 @@
+//! The backward pass: from the gradient of the logits, which the forward pass left, to that of all parameters.
+
+use rayon::prelude::*;
+
+use super::forward::block;
+use super::plan::{InputGradient, MapView, Normalization, Plan, Stage};
+use super::workspace::{CHUNKS, Maps, Scratch, StageState, Task, Workspace, band_rows};
+use crate::kernels::blocked::convolve::{Start, convolve};
+use crate::kernels::blocked::normalize::{ChannelGradient, GradientSums, gradient_sums, input_gradient};
+use crate::kernels::blocked::pool::max_pool_gradient;
+use crate::kernels::blocked::softmax::channel_sums;
+use crate::kernels::blocked::weight_gradient::add_lanes;
+use crate::kernels::blocked::weights::{Direction, pack};
+use crate::kernels::blocked::{Isa, Lanes, even_parts};
+
+/// Parts that the output channels of a weight gradient are cut into, beside the chunks of the batch.
+const GROUP_PARTS: usize = 2;
+
+/// Writes the gradient of every parameter. That of a bias before batch norm is exactly zero.
+pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32], gradient: &mut [f32]) {
+    gradient.fill(0.0);
+    let Workspace { isa, images, maps, stages, scratch, output_sums, .. } = workspace;
+    let (isa, images) = (*isa, *images);
+    for (index, stage) in plan.stages.iter().enumerate().rev() {
+        let source = match &stage.normalization {
+            Some(norm) => {
+                let state = &mut stages[index];
+                through_batch_norm(images, stage, norm, state, gradient);
+                through_rectifier(isa, images, maps, stage, norm, state);
+                if stage.pooled.is_some() { stage.output } else { norm.gradient }
+            }
+            None => {
+                bias_gradient(isa, images, maps, stage, output_sums, &mut gradient[stage.bias.clone()]);
+                stage.output
+            }
+        };
+        let (before, from_here) = stages.split_at_mut(index);
+        let StageState { chunks, backward_weights, .. } = &mut from_here[0];
+        let Some(to) = &stage.input_gradient else {
+            weight_gradients(isa, images, (maps.get(stage.input), maps.get(source)), stage, source, scratch, chunks);
+            stage.weight_gradient.finish(&stage.shape, chunks, &mut gradient[stage.weight.clone()]);
+            continue;
+        };
+        let weights = &parameters[stage.weight.clone()];
+        pack(&to.convolution, &stage.shape, Direction::Backward, weights, backward_weights);
+        let completed = &plan.stages[to.completes];
+        let [target, z, input, from] = maps.disjoint([to.to, completed.normalized(), stage.input, source]);
+        rayon::join(
+            || weight_gradients(isa, images, (input, from), stage, source, scratch, chunks),
+            || {
+                let state = &mut before[to.completes];
+                input_gradients(isa, images, (from, source), to, backward_weights, target, (z, completed), state);
+            },
+        );
+        stage.weight_gradient.finish(&stage.shape, chunks, &mut gradient[stage.weight.clone()]);
+    }
+}
+
+/// The gradients of batch norm's weight and bias, and how the gradient of its input comes from that of its output.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+fn through_batch_norm(
+    images: usize,
+    stage: &Stage,
+    norm: &Normalization,
+    state: &mut StageState,
+    gradient: &mut [f32],
+) {
+    let geometry = stage.normalized().view.geometry;
+    let count = (images * geometry.height * geometry.width) as f64;
+    let channels = state.channels.len();
+    let StageState { gradient_sums, channels: normalizations, channel_gradients, .. } = state;
+    for (c, (channel, into)) in normalizations.iter().zip(channel_gradients).enumerate() {
+        let mut total = GradientSums::default();
+        for band in gradient_sums.iter().skip(c).step_by(channels) {
+            total.shift += band.shift;
+            total.scale += band.scale;
+        }
+        gradient[norm.weight.start + c] = total.scale as f32;
+        gradient[norm.bias.start + c] = total.shift as f32;
+        *into = (*channel, ChannelGradient::new(channel, total, count));
+    }
+}
+
+/// Turns the gradient of the stage's activation into that of its convolution's output.
+fn through_rectifier(
+    isa: Isa,
+    images: usize,
+    maps: &mut Maps,
+    stage: &Stage,
+    norm: &Normalization,
+    state: &StageState,
+) {
+    let (z_view, view) = (stage.normalized().view, norm.gradient.view);
+    let rows = band_rows(view.geometry.height, view.geometry.row_step());
+    let bands = view.geometry.height / rows;
+    let z_len = rows * z_view.geometry.row_step();
+    let channels = &state.channel_gradients;
+    if stage.pooled.is_none() {
+        let [g, z] = maps.disjoint([norm.gradient, stage.normalized()]);
+        let tasks = g.par_chunks_mut(rows * view.geometry.row_step()).zip(z.par_chunks(z_len)).enumerate();
+        return tasks.for_each(|(index, (g, z))| {
+            input_gradient(isa, (g, view), (z, z_view), channels, rows, Task::new(index, bands, images).live);
+        });
+    }
+    let wide_view = stage.output.view;
+    let [g, z, wide] = maps.disjoint([norm.gradient, stage.normalized(), stage.output]);
+    g.par_chunks_mut(rows * view.geometry.row_step())
+        .zip(z.par_chunks(z_len))
+        .zip(wide.par_chunks_mut(2 * rows * wide_view.geometry.row_step()))
+        .zip(state.argmax.par_chunks(rows * z_view.geometry.width * z_view.channels))
+        .enumerate()
+        .for_each(|(index, (((g, z), wide), argmax))| {
+            let live = Task::new(index, bands, images).live;
+            input_gradient(isa, (g, view), (z, z_view), channels, rows, live);
+            max_pool_gradient(isa, (g, view), argmax, rows, (wide, wide_view));
+        });
+}
+
+/// The gradient of the last convolution's bias: the logits' gradient summed over images and pixels.
+#[allow(clippy::cast_possible_truncation)]
+fn bias_gradient(
+    isa: Isa,
+    images: usize,
+    maps: &Maps,
+    stage: &Stage,
+    sums: &mut [f64],
+    gradient: &mut [f32],
+) {
+    let view = stage.output.view;
+    let rows = band_rows(view.geometry.height, view.geometry.row_step());
+    let bands = view.geometry.height / rows;
+    let map = maps.get(stage.output);
+    let count = map.len() / (rows * view.geometry.row_step());
+    map.par_chunks(rows * view.geometry.row_step())
+        .zip(sums.par_chunks_mut(view.channels))
+        .enumerate()
+        .for_each(|(index, (band, sums))| {
+            channel_sums(isa, (band, view), rows, Task::new(index, bands, images).live, sums);
+        });
+    for (c, gradient) in gradient.iter_mut().enumerate() {
+        *gradient = sums[..count * view.channels].iter().skip(c).step_by(view.channels).sum::<f64>() as f32;
+    }
+}
+
+/// The weight gradients of the chunks of the batch.
+fn weight_gradients(
+    isa: Isa,
+    images: usize,
+    (input, from): (&[Lanes], &[Lanes]),
+    stage: &Stage,
+    source: MapView,
+    scratch: &Scratch,
+    chunks: &mut [f32],
+) {
+    let weight_gradient = &stage.weight_gradient;
+    let (input_view, view) = (stage.input.view, source.view);
+    let grid = view.geometry.height / stage.convolution.rows.output_step;
+    let blocks = crate::kernels::blocked::geometry::blocks(images);
+    let parts = even_parts(weight_gradient.groups(), weight_gradient.groups().div_ceil(GROUP_PARTS));
+    let mut tasks = Vec::with_capacity(CHUNKS * parts.len());
+    let len = weight_gradient.sums(0..weight_gradient.groups());
+    for (chunk, mut sums) in even_parts(blocks, blocks.div_ceil(CHUNKS)).into_iter().zip(chunks.chunks_mut(len)) {
+        for groups in &parts {
+            let own;
+            (own, sums) = sums.split_at_mut(weight_gradient.sums(groups.clone()));
+            tasks.push((chunk.clone(), groups.clone(), own));
+        }
+    }
+    tasks.into_par_iter().with_max_len(1).for_each(|(chunk, groups, into)| {
+        scratch.with(into.len(), |sums| {
+            for b in chunk.clone() {
+                let operands = ((block(input, input_view, b), input_view), (block(from, view, b), view));
+                let first = b == chunk.start;
+                weight_gradient.add_block(isa, groups.clone(), 0..grid, operands.0, operands.1, first, sums);
+            }
+            add_lanes(isa, sums, into);
+        });
+    });
+}
+
+/// The gradient of the stage's input, with the sums that the batch norm before it needs.
+#[allow(clippy::too_many_arguments)]
+fn input_gradients(
+    isa: Isa,
+    images: usize,
+    (from, source): (&[Lanes], MapView),
+    to: &InputGradient,
+    weights: &[f32],
+    target: &mut [Lanes],
+    (z, completed): (&[Lanes], &Stage),
+    state: &mut StageState,
+) {
+    let Some(norm) = &completed.normalization else { return };
+    let (z_view, gradient_view, view) = (completed.normalized().view, norm.gradient.view, to.to.view);
+    let step = to.convolution.rows.output_step;
+    let grid = band_rows(view.geometry.height / step, step * view.geometry.row_step());
+    let rows = grid * step;
+    let bands = view.geometry.height / rows;
+    let start = if to.accumulate { Start::Output } else { Start::Zero };
+    let StageState { gradient_sums: sums, channels, .. } = state;
+    // Bands that there are not have no part in the sums.
+    sums.fill(GradientSums::default());
+    target
+        .par_chunks_mut(rows * view.geometry.row_step())
+        .zip(z.par_chunks(rows * z_view.geometry.row_step()))
+        .zip(sums.par_chunks_mut(z_view.channels))
+        .with_max_len(1)
+        .enumerate()
+        .for_each(|(index, ((target, z), sums))| {
+            let task = Task::new(index, bands, images);
+            let band = task.band * grid..(task.band + 1) * grid;
+            let block = block(from, source.view, task.block);
+            convolve(isa, &to.convolution, block, source.view, weights, start, band, target, view);
+            gradient_sums(isa, (target, gradient_view), (z, z_view), channels, rows, task.live, sums);
+        });
+}

@@ -1,0 +1,194 @@
+//! The arena of a fast network: every map, sum and packed weight of a step, allocated once per image and batch size.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::plan::{MapView, Plan, Stage};
+use crate::kernels::blocked::geometry::{blocks, live_lanes};
+use crate::kernels::blocked::normalize::{Channel, ChannelGradient, GradientSums, Moments};
+use crate::kernels::blocked::pool::Argmax;
+use crate::kernels::blocked::softmax::{BandScore, Classes};
+use crate::kernels::blocked::{Isa, LANES, Lanes};
+
+/// Bands an image is cut into, at least; each is one task.
+const BANDS: usize = 4;
+
+/// The most vectors of a map in one band, so that what is done to it after the convolution finds it in the second cache.
+const BAND_VECTORS: usize = 1 << 13;
+
+/// Chunks that a batch is cut into for weight gradients, each with sums of its own.
+pub(super) const CHUNKS: usize = 4;
+
+/// Rows of a band of a grid, a divisor of its height, so that every task has the same shape.
+pub(super) fn band_rows(height: usize, row_vectors: usize) -> usize {
+    let most = height.div_ceil(BANDS).min(BAND_VECTORS / row_vectors.max(1)).max(1);
+    (1..=most).rev().find(|rows| height.is_multiple_of(*rows)).unwrap_or(1)
+}
+
+/// Maps of whole blocks.
+#[derive(Default)]
+pub(super) struct Maps(Vec<Vec<Lanes>>);
+
+impl Maps {
+    /// One map.
+    pub(super) fn get(&self, view: MapView) -> &[Lanes] {
+        &self.0[view.map]
+    }
+
+    /// One map, to write.
+    pub(super) fn get_mut(&mut self, view: MapView) -> &mut [Lanes] {
+        &mut self.0[view.map]
+    }
+
+    /// Some maps to write.
+    ///
+    /// # Panics
+    /// Where two are the same.
+    pub(super) fn disjoint<const N: usize>(&mut self, views: [MapView; N]) -> [&mut [Lanes]; N] {
+        match self.0.get_disjoint_mut(views.map(|view| view.map)) {
+            Ok(maps) => maps.map(Vec::as_mut_slice),
+            Err(error) => unreachable!("a plan's operands share a map: {error}"),
+        }
+    }
+}
+
+/// What one stage keeps from pass to pass.
+#[derive(Default)]
+pub(super) struct StageState {
+    /// Packed weights of the convolution and of its input gradient.
+    pub(super) forward_weights: Vec<f32>,
+    pub(super) backward_weights: Vec<f32>,
+    /// Positions of pooled maxima, `[blocks, rows, channels, width]` of the pooled map.
+    pub(super) argmax: Vec<Argmax>,
+    /// By band and channel.
+    pub(super) moments: Vec<Moments>,
+    pub(super) gradient_sums: Vec<GradientSums>,
+    /// By channel: mean, biased variance.
+    pub(super) statistics: Vec<(f64, f64)>,
+    pub(super) channels: Vec<Channel>,
+    pub(super) channel_gradients: Vec<(Channel, ChannelGradient)>,
+    /// Weight gradients of the chunks.
+    pub(super) chunks: Vec<f32>,
+}
+
+/// All memory of a pass.
+pub(super) struct Workspace {
+    pub(super) isa: Isa,
+    pub(super) images: usize,
+    pub(super) training: bool,
+    pub(super) maps: Maps,
+    pub(super) classes: Vec<Classes>,
+    pub(super) scores: Vec<BandScore>,
+    pub(super) output_sums: Vec<f64>,
+    pub(super) stages: Vec<StageState>,
+    pub(super) scratch: Scratch,
+    /// Counts passes; a backward pass belongs to one forward pass.
+    pub(super) generation: u64,
+}
+
+impl Workspace {
+    /// Of nothing yet.
+    pub(super) fn new(isa: Isa, training: bool) -> Self {
+        Self {
+            isa,
+            images: 0,
+            training,
+            maps: Maps::default(),
+            classes: Vec::new(),
+            scores: Vec::new(),
+            output_sums: Vec::new(),
+            stages: Vec::new(),
+            scratch: Scratch::default(),
+            generation: 0,
+        }
+    }
+
+    /// Blocks of the current batch.
+    pub(super) fn blocks(&self) -> usize {
+        blocks(self.images)
+    }
+
+    /// Makes room for a batch. What is left from a batch of another size stays allocated, its halos zero.
+    pub(super) fn prepare(&mut self, plan: &Plan, images: usize) {
+        self.generation += 1;
+        if self.images == images && !self.stages.is_empty() {
+            return;
+        }
+        self.images = images;
+        let blocks = self.blocks();
+        self.maps.0.resize_with(plan.maps.len(), Vec::new);
+        for ((map, geometry), &training_only) in self.maps.0.iter_mut().zip(&plan.maps).zip(&plan.training_only) {
+            let wanted = if training_only && !self.training { 0 } else { blocks * geometry.block_len() };
+            map.resize(wanted, Lanes::ZERO);
+        }
+        self.classes.resize(blocks * plan.height * plan.width, [0; LANES]);
+        self.stages.resize_with(plan.stages.len(), StageState::default);
+        for (stage, state) in plan.stages.iter().zip(&mut self.stages) {
+            state.prepare(stage, blocks, self.training);
+        }
+        let logits = plan.logits().view;
+        // Bands of other stages are counted where they are used.
+        self.scores.resize(blocks * logits.geometry.height, BandScore::default());
+        self.output_sums.resize(blocks * logits.geometry.height * logits.channels, 0.0);
+    }
+}
+
+impl StageState {
+    fn prepare(&mut self, stage: &Stage, blocks: usize, training: bool) {
+        let convolution = &stage.convolution;
+        let weights = |c: &crate::kernels::blocked::convolve::Convolution| {
+            c.matrices() * c.input_channels * c.output_channels
+        };
+        self.forward_weights.resize(weights(convolution), 0.0);
+        let z = stage.normalized().view;
+        if stage.pooled.is_some() {
+            let pixels = z.geometry.height * z.geometry.width;
+            self.argmax.resize(blocks * pixels * z.channels, Argmax::default());
+        }
+        self.channels.resize(z.channels, Channel::default());
+        self.moments.resize(blocks * z.geometry.height * z.channels, Moments::default());
+        if !training {
+            return;
+        }
+        self.gradient_sums.resize(blocks * z.geometry.height * z.channels, GradientSums::default());
+        self.statistics.resize(z.channels, (0.0, 0.0));
+        self.channel_gradients.resize(z.channels, Default::default());
+        if let Some(gradient) = &stage.input_gradient {
+            self.backward_weights.resize(weights(&gradient.convolution), 0.0);
+        }
+        let sums = stage.weight_gradient.sums(0..stage.weight_gradient.groups());
+        self.chunks.resize(CHUNKS.min(blocks) * sums, 0.0);
+    }
+}
+
+/// A task of a pass: which block and band, and how many of the block's lanes are images.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task {
+    pub(super) block: usize,
+    pub(super) band: usize,
+    pub(super) live: usize,
+}
+
+impl Task {
+    /// The task of that index, where a block has `bands` bands.
+    pub(super) fn new(index: usize, bands: usize, images: usize) -> Self {
+        let block = index / bands;
+        Self { block, band: index % bands, live: live_lanes(images, block) }
+    }
+}
+
+/// Buffers for sums of weight gradients, handed from task to task.
+#[derive(Default)]
+pub(super) struct Scratch(Mutex<Vec<Vec<Lanes>>>);
+
+impl Scratch {
+    /// Calls `f` with a buffer of `len` vectors of any content.
+    pub(super) fn with(&self, len: usize, f: impl FnOnce(&mut [Lanes])) {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut buffer = taken.unwrap_or_default();
+        if buffer.len() < len {
+            buffer.resize(len, Lanes::ZERO);
+        }
+        f(&mut buffer[..len]);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}

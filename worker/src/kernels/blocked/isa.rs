@@ -59,32 +59,44 @@ impl std::fmt::Display for Isa {
     }
 }
 
-/// Defines a safe function whose body, plain Rust, is compiled once per instruction set (so that the compiler vectorizes
-/// it for each) and which takes the [`Isa`] to use as its first argument.
+/// Defines a safe function whose body is compiled once per instruction set, with the name given in brackets standing for
+/// its [`Vector`](super::vector::Vector), and which takes the [`Isa`] to use as its first argument.
 macro_rules! for_each_isa {
-    ($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+    ($(#[$attribute:meta])* pub fn $name:ident[$vector:ident]($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$attribute])*
         pub fn $name(isa: $crate::kernels::blocked::isa::Isa, $($argument: $type),*) $(-> $result)? {
+            /// # Safety
+            /// On a processor that has the vector's instructions.
             #[inline(always)]
-            #[allow(clippy::too_many_arguments, clippy::inline_always)]
-            fn body($($argument: $type),*) $(-> $result)? $body
+            #[allow(clippy::too_many_arguments, clippy::inline_always, unsafe_code)]
+            unsafe fn body<$vector: $crate::kernels::blocked::vector::Vector>($($argument: $type),*) $(-> $result)? {
+                // SAFETY: the instructions are the caller's; vectors are read and written through references.
+                #[allow(unused_unsafe)]
+                unsafe { $body }
+            }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, unsafe_code)]
             fn avx2($($argument: $type),*) $(-> $result)? {
-                body($($argument),*)
+                // SAFETY: compiled for AVX2 and FMA.
+                unsafe { body::<$crate::kernels::blocked::vector::x86::Pair>($($argument),*) }
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx2,fma")]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, unsafe_code)]
             fn avx512($($argument: $type),*) $(-> $result)? {
-                body($($argument),*)
+                // SAFETY: compiled for AVX-512F.
+                unsafe { body::<std::arch::x86_64::__m512>($($argument),*) }
             }
 
             match isa.set() {
-                $crate::kernels::blocked::isa::Set::Portable => body($($argument),*),
+                // SAFETY: plain code.
+                #[allow(unsafe_code)]
+                $crate::kernels::blocked::isa::Set::Portable => unsafe {
+                    body::<$crate::kernels::blocked::vector::Lanes>($($argument),*)
+                },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` of this value exists only where the processor has AVX2 and FMA.
                 #[allow(unsafe_code)]

@@ -5,7 +5,7 @@
 
 use super::geometry::View;
 use super::isa::for_each_isa;
-use super::vector::Lanes;
+use super::vector::{Lanes, Vector};
 
 /// Sums of one channel over one band.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -45,14 +45,6 @@ pub struct Channel {
     pub shift: f32,
 }
 
-impl Channel {
-    #[inline(always)]
-    #[allow(clippy::inline_always)]
-    fn normalized(&self, z: f32) -> f32 {
-        (z - self.mean) * self.scale + self.shift
-    }
-}
-
 /// Sums of one channel's gradient over one band, where the rectifier lets it through.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct GradientSums {
@@ -82,48 +74,105 @@ impl ChannelGradient {
     }
 }
 
+/// A channel's normalization in all lanes.
+#[derive(Clone, Copy)]
+struct Broadcast<V> {
+    mean: V,
+    scale: V,
+    shift: V,
+}
+
+#[allow(unsafe_code, clippy::inline_always)]
+impl<V: Vector> Broadcast<V> {
+    /// # Safety
+    /// On a processor that has the vector's instructions.
+    #[inline(always)]
+    unsafe fn new(channel: &Channel) -> Self {
+        // SAFETY: the caller's.
+        unsafe { Self { mean: V::splat(channel.mean), scale: V::splat(channel.scale), shift: V::splat(channel.shift) } }
+    }
+
+    /// The normalized value of something centred.
+    ///
+    /// # Safety
+    /// On a processor that has the vector's instructions.
+    #[inline(always)]
+    unsafe fn of(self, centred: V) -> V {
+        // SAFETY: the caller's.
+        unsafe { self.shift.add_product(centred, self.scale) }
+    }
+}
+
+/// Sums two vectors of lanes per position of some rows, in four interleaved parts so that additions need not wait for
+/// each other.
+///
+/// # Safety
+/// On a processor that has the vector's instructions.
+#[inline(always)]
+#[allow(unsafe_code, clippy::inline_always)]
+unsafe fn sum_rows<V: Vector>(
+    rows: usize,
+    width: usize,
+    mut at: impl FnMut(usize, usize) -> (V, V),
+) -> (Lanes, Lanes) {
+    const PARTS: usize = 4;
+    let (mut first, mut second) = (Lanes::ZERO, Lanes::ZERO);
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [(V::zero(), V::zero()); PARTS];
+        for row in 0..rows {
+            let mut x = 0;
+            while x + PARTS <= width {
+                for (part, sums) in sums.iter_mut().enumerate() {
+                    let (a, b) = at(row, x + part);
+                    *sums = (sums.0.add(a), sums.1.add(b));
+                }
+                x += PARTS;
+            }
+            for x in x..width {
+                let (a, b) = at(row, x);
+                sums[0] = (sums[0].0.add(a), sums[0].1.add(b));
+            }
+        }
+        let [a, b, c, d] = sums;
+        a.0.add(b.0).add(c.0.add(d.0)).store(&raw mut first);
+        a.1.add(b.1).add(c.1.add(d.1)).store(&raw mut second);
+    }
+    (first, second)
+}
+
 for_each_isa! {
     /// Moments of each channel of a band of `rows` rows.
-    pub fn moments(z: &[Lanes], view: View, rows: usize, live: usize, moments: &mut [Moments]) {
+    pub fn moments[V](z: &[Lanes], view: View, rows: usize, live: usize, moments: &mut [Moments]) {
         assert_eq!(moments.len(), view.channels, "one moment per channel");
+        let width = view.geometry.width;
         for (c, moments) in moments.iter_mut().enumerate() {
-            let mut lanes = Lanes::ZERO;
-            for row in 0..rows {
-                for z in &z[view.row(row, c)] {
-                    for (sum, &z) in lanes.0.iter_mut().zip(&z.0) {
-                        *sum += z;
-                    }
-                }
-            }
+            let (sums, _) = sum_rows::<V>(rows, width, |row, x| (V::load(&raw const z[view.start(row, c) + x]), V::zero()));
             #[allow(clippy::cast_precision_loss)]
-            let count = (rows * view.geometry.width * live) as f64;
-            let sum = lanes.sum(live);
+            let count = (rows * width * live) as f64;
+            let sum = sums.sum(live);
             #[allow(clippy::cast_possible_truncation)]
             let centre = (sum / count) as f32;
-            let mut lanes = Lanes::ZERO;
-            for row in 0..rows {
-                for z in &z[view.row(row, c)] {
-                    for (sum, &z) in lanes.0.iter_mut().zip(&z.0) {
-                        *sum += (z - centre) * (z - centre);
-                    }
-                }
-            }
-            *moments = Moments { count, sum, centre: f64::from(centre), squares: lanes.sum(live) };
+            let about = V::splat(centre);
+            let (squares, _) = sum_rows::<V>(rows, width, |row, x| {
+                let distance = V::load(&raw const z[view.start(row, c) + x]).sub(about);
+                (distance.mul(distance), V::zero())
+            });
+            *moments = Moments { count, sum, centre: f64::from(centre), squares: squares.sum(live) };
         }
     }
 }
 
 for_each_isa! {
     /// `a = max((z − mean)·scale + shift, 0)` over a band; NaN stays NaN.
-    pub fn normalize_relu(z: (&[Lanes], View), channels: &[Channel], rows: usize, a: (&mut [Lanes], View)) {
+    pub fn normalize_relu[V](z: (&[Lanes], View), channels: &[Channel], rows: usize, a: (&mut [Lanes], View)) {
         assert_eq!(channels.len(), z.1.channels, "one normalization per channel");
         for row in 0..rows {
             for (c, channel) in channels.iter().enumerate() {
+                let channel = Broadcast::<V>::new(channel);
                 for (a, z) in a.0[a.1.row(row, c)].iter_mut().zip(&z.0[z.1.row(row, c)]) {
-                    for (a, &z) in a.0.iter_mut().zip(&z.0) {
-                        let y = channel.normalized(z);
-                        *a = if y <= 0.0 { 0.0 } else { y };
-                    }
+                    let y = channel.of(V::load(z).sub(channel.mean));
+                    y.gate(y).store(a);
                 }
             }
         }
@@ -132,21 +181,18 @@ for_each_isa! {
 
 for_each_isa! {
     /// Sums of the gradient `g` of the rectifier's output over a band.
-    pub fn gradient_sums(
+    pub fn gradient_sums[V](
         g: (&[Lanes], View), z: (&[Lanes], View), channels: &[Channel], rows: usize, live: usize, sums: &mut [GradientSums],
     ) {
         assert_eq!((channels.len(), sums.len()), (z.1.channels, z.1.channels), "one sum per channel");
         for (c, (channel, sums)) in channels.iter().zip(sums).enumerate() {
-            let (mut shift, mut scale) = (Lanes::ZERO, Lanes::ZERO);
-            for row in 0..rows {
-                for (g, z) in g.0[g.1.row(row, c)].iter().zip(&z.0[z.1.row(row, c)]) {
-                    for i in 0..g.0.len() {
-                        let passed = if channel.normalized(z.0[i]) <= 0.0 { 0.0 } else { g.0[i] };
-                        shift.0[i] += passed;
-                        scale.0[i] += passed * (z.0[i] - channel.mean);
-                    }
-                }
-            }
+            let normalization = Broadcast::<V>::new(channel);
+            let (shift, scale) = sum_rows::<V>(rows, z.1.geometry.width, |row, x| {
+                let centred = V::load(&raw const z.0[z.1.start(row, c) + x]).sub(normalization.mean);
+                let g = V::load(&raw const g.0[g.1.start(row, c) + x]);
+                let passed = g.gate(normalization.of(centred));
+                (passed, passed.mul(centred))
+            });
             *sums = GradientSums {
                 shift: shift.sum(live),
                 scale: scale.sum(live) * f64::from(channel.inverse_deviation),
@@ -157,18 +203,21 @@ for_each_isa! {
 
 for_each_isa! {
     /// Turns the gradient of the rectifier's output into that of batch norm's input, in place; dead lanes become zero.
-    pub fn input_gradient(
+    pub fn input_gradient[V](
         g: (&mut [Lanes], View), z: (&[Lanes], View), channels: &[(Channel, ChannelGradient)], rows: usize, live: usize,
     ) {
         assert_eq!(channels.len(), z.1.channels, "one normalization per channel");
         for row in 0..rows {
             for (c, (channel, gradient)) in channels.iter().enumerate() {
+                let channel = Broadcast::<V>::new(channel);
+                let (constant, slope) = (V::splat(gradient.constant), V::splat(gradient.slope));
                 for (g, z) in g.0[g.1.row(row, c)].iter_mut().zip(&z.0[z.1.row(row, c)]) {
-                    for (g, &z) in g.0.iter_mut().zip(&z.0) {
-                        let passed = if channel.normalized(z) <= 0.0 { 0.0 } else { *g };
-                        *g = channel.scale * passed + (gradient.constant + gradient.slope * (z - channel.mean));
+                    let centred = V::load(z).sub(channel.mean);
+                    let passed = V::load(g).gate(channel.of(centred));
+                    constant.add_product(slope, centred).add_product(channel.scale, passed).store(g);
+                    if live < g.0.len() {
+                        g.0[live..].fill(0.0);
                     }
-                    g.0[live..].fill(0.0);
                 }
             }
         }

@@ -10,7 +10,7 @@ pub type Argmax = [u8; LANES];
 for_each_isa! {
     /// Pools a band of `rows` pooled rows; `argmax` is `[rows, channels, width]` of the pooled map. Of equal values the
     /// first is taken, and NaN wins, as in PyTorch.
-    pub fn max_pool(
+    pub fn max_pool[V](
         wide: (&[Lanes], View), rows: usize, pooled: (&mut [Lanes], View), argmax: &mut [Argmax],
     ) {
         let (pooled, view) = pooled;
@@ -42,7 +42,7 @@ for_each_isa! {
 
 for_each_isa! {
     /// Hands each pooled gradient to the position of its maximum, and zero to the other three of the window.
-    pub fn max_pool_gradient(
+    pub fn max_pool_gradient[V](
         pooled: (&[Lanes], View), argmax: &[Argmax], rows: usize, wide: (&mut [Lanes], View),
     ) {
         let (wide, to) = wide;

@@ -2,40 +2,43 @@
 
 use super::geometry::View;
 use super::isa::for_each_isa;
-use super::vector::{LANES, Lanes};
+use super::vector::{LANES, Lanes, Vector};
 
-/// The class of a pixel in each of sixteen images; [`NO_CLASS`] in dead lanes.
-pub type Classes = [u32; LANES];
+/// The class of a pixel in each of sixteen images, as a float; [`NO_CLASS`] in dead lanes.
+pub type Classes = Lanes;
 
 /// In no palette: for dead lanes.
-pub const NO_CLASS: u32 = u32::MAX;
+pub const NO_CLASS: f32 = -1.0;
 
 /// Pixels whose sums of exponentials are multiplied before one logarithm is taken: each is from 1 to the number of
-/// classes, so the product of 16 stays far inside f64 for up to 2¹⁶ classes.
-const PIXELS_PER_LOGARITHM: usize = 16;
+/// classes, so the product stays inside f32 for up to 2¹⁶ classes.
+const PIXELS_PER_LOGARITHM: usize = 7;
 
-/// `exp(x)` for x ≤ 0, within 2 units in the last place above −87 and 0 below it; NaN stays NaN.
+/// `exp(x)` for x ≤ 0, within 2 units in the last place above −87; not zero but `exp(−87)` below. NaN stays NaN.
 ///
 /// Cody and Waite's reduction `x = n·ln 2 + r` and the polynomial of Cephes' `expf` on `|r| ≤ ln 2/2`.
+///
+/// # Safety
+/// On a processor that has the vector's instructions.
 #[inline(always)]
-#[allow(clippy::inline_always, clippy::cast_possible_truncation, clippy::excessive_precision)]
-fn exp(x: f32) -> f32 {
+#[allow(unsafe_code, clippy::inline_always, clippy::excessive_precision)]
+unsafe fn exp<V: Vector>(x: V) -> V {
     // Adding and subtracting 1.5·2²³ rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
-    let clamped = if x < -87.0 { -87.0 } else { x };
-    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = (clamped - n * 0.693_359_375) - n * -2.121_944_4e-4;
-    let mut p = 1.987_569_15e-4;
-    p = p * r + 1.398_199_95e-3;
-    p = p * r + 8.333_451_9e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_5e-1;
-    p = p * r + 5.000_000_1e-1;
-    let p = p * r * r + r + 1.0;
-    // The low bits of `shifted` are n; as exponent bits they multiply by 2ⁿ.
-    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    if x < -87.0 { 0.0 } else { p * power }
+    const POLYNOMIAL: [f32; 6] =
+        [1.987_569_15e-4, 1.398_199_95e-3, 8.333_451_9e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+    // SAFETY: the caller's.
+    unsafe {
+        let x = V::splat(-87.0).max(x);
+        let shifted = V::splat(ROUND).add_product(x, V::splat(std::f32::consts::LOG2_E));
+        let n = shifted.sub(V::splat(ROUND));
+        let r = x.add_product(n, V::splat(-0.693_359_375)).add_product(n, V::splat(2.121_944_4e-4));
+        let mut p = V::splat(POLYNOMIAL[0]);
+        for coefficient in &POLYNOMIAL[1..] {
+            p = V::splat(*coefficient).add_product(p, r);
+        }
+        r.add_product(p, r.mul(r)).add(V::splat(1.0)).mul(shifted.power_of_two())
+    }
 }
 
 /// Loss and hits of a band.
@@ -47,105 +50,137 @@ pub struct BandScore {
     pub hits: u64,
 }
 
-/// Sum and product of what the loss needs, lane by lane.
-struct LossSum {
-    loss: [f64; LANES],
-    product: [f64; LANES],
+/// Adds up losses lane by lane; one logarithm is taken for several pixels.
+struct LossSum<V> {
+    total: [f64; LANES],
+    differences: V,
+    product: V,
     pixels: usize,
 }
 
-impl LossSum {
-    fn flush(&mut self) {
-        for (loss, product) in self.loss.iter_mut().zip(&mut self.product) {
-            *loss += product.ln();
-            *product = 1.0;
+#[allow(unsafe_code, clippy::inline_always)]
+impl<V: Vector> LossSum<V> {
+    /// # Safety
+    /// On a processor that has the vector's instructions.
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        // SAFETY: the caller's.
+        unsafe { Self { total: [0.0; LANES], differences: V::zero(), product: V::splat(1.0), pixels: 0 } }
+    }
+
+    /// Adds `difference + ln(sum)`.
+    ///
+    /// # Safety
+    /// On a processor that has the vector's instructions.
+    #[inline(always)]
+    unsafe fn add(&mut self, difference: V, sum: V) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.differences = self.differences.add(difference);
+            self.product = self.product.mul(sum);
+            self.pixels += 1;
+            if self.pixels == PIXELS_PER_LOGARITHM {
+                self.flush();
+            }
+        }
+    }
+
+    /// # Safety
+    /// On a processor that has the vector's instructions.
+    unsafe fn flush(&mut self) {
+        let (mut differences, mut product) = (Lanes::ZERO, Lanes::ZERO);
+        // SAFETY: the caller's.
+        unsafe {
+            self.differences.store(&raw mut differences);
+            self.product.store(&raw mut product);
+            self.differences = V::zero();
+            self.product = V::splat(1.0);
         }
         self.pixels = 0;
+        for (total, (difference, product)) in self.total.iter_mut().zip(differences.0.iter().zip(&product.0)) {
+            *total += f64::from(*difference) + f64::from(product.ln());
+        }
     }
 }
 
 for_each_isa! {
     /// Scores a band of `rows` rows against `[rows, width]` classes. With a `share` of each pixel in the mean loss, the
-    /// logits become their gradient `share·(softmax − onehot)`, zero in dead lanes; without, they become garbage.
-    pub fn cross_entropy(
+    /// logits become their gradient `share·(softmax − onehot)`, zero in dead lanes, and hits are not counted; without,
+    /// the logits are lost.
+    pub fn cross_entropy[V](
         logits: (&mut [Lanes], View), classes: &[Classes], rows: usize, live: usize, share: Option<f32>,
     ) -> BandScore {
         let (logits, view) = logits;
         let width = view.geometry.width;
         assert_eq!(classes.len(), rows * width, "one class per pixel");
         let step = view.geometry.channel_step();
-        let mut total = LossSum { loss: [0.0; LANES], product: [1.0; LANES], pixels: 0 };
-        let mut hits = [0u32; LANES];
+        let mut loss = LossSum::<V>::new();
+        let mut hits = V::zero();
+        let mut shares = Lanes::ZERO;
+        shares.0[..live].fill(share.unwrap_or(0.0));
+        let shares = V::load(&raw const shares);
         for row in 0..rows {
             let first = view.start(row, 0);
             let row_logits = &mut logits[first..first + (view.channels - 1) * step + width];
             for (x, class) in classes[row * width..][..width].iter().enumerate() {
-                let mut maximum = [f32::NEG_INFINITY; LANES];
-                let mut best = [0u32; LANES];
-                for (c, at) in (0u32..).zip((x..row_logits.len()).step_by(step)) {
-                    let l = &row_logits[at].0;
-                    for i in 0..LANES {
-                        let larger = l[i] > maximum[i] || l[i].is_nan();
-                        maximum[i] = if larger { l[i] } else { maximum[i] };
-                        best[i] = if larger { c } else { best[i] };
+                let class = V::load(class);
+                let mut maximum = V::splat(f32::NEG_INFINITY);
+                for l in row_logits[x..].iter().step_by(step) {
+                    maximum = V::load(l).max(maximum);
+                }
+                if share.is_none() {
+                    let (mut best, mut found) = (V::splat(NO_CLASS), V::splat(f32::NEG_INFINITY));
+                    let mut c = V::zero();
+                    for l in row_logits[x..].iter().step_by(step) {
+                        let l = V::load(l);
+                        best = c.where_greater(l, found, best);
+                        found = l.max(found);
+                        c = c.add(V::splat(1.0));
                     }
+                    hits = hits.add(V::splat(1.0).where_equal(best, class, V::zero()));
                 }
-                let mut sum = [0.0f32; LANES];
-                let mut own = [0.0f32; LANES];
-                for (c, at) in (0u32..).zip((x..row_logits.len()).step_by(step)) {
-                    let l = &mut row_logits[at].0;
-                    for i in 0..LANES {
-                        let e = exp(l[i] - maximum[i]);
-                        own[i] = if class[i] == c { l[i] } else { own[i] };
-                        sum[i] += e;
-                        l[i] = e;
-                    }
+                let (mut sum, mut own, mut c) = (V::zero(), V::zero(), V::zero());
+                for l in row_logits[x..].iter_mut().step_by(step) {
+                    let value = V::load(l);
+                    let e = exp(value.sub(maximum));
+                    own = value.where_equal(class, c, own);
+                    sum = sum.add(e);
+                    e.store(l);
+                    c = c.add(V::splat(1.0));
                 }
-                for i in 0..LANES {
-                    total.loss[i] += f64::from(maximum[i] - own[i]);
-                    total.product[i] *= f64::from(sum[i]);
-                    hits[i] += u32::from(best[i] == class[i]);
-                }
-                total.pixels += 1;
-                if total.pixels == PIXELS_PER_LOGARITHM {
-                    total.flush();
-                }
-                if let Some(share) = share {
-                    let mut shares = [0.0f32; LANES];
-                    shares[..live].fill(share);
-                    let mut scale = shares;
-                    for (scale, sum) in scale.iter_mut().zip(&sum) {
-                        *scale /= sum;
-                    }
-                    for (c, at) in (0u32..).zip((x..row_logits.len()).step_by(step)) {
-                        let l = &mut row_logits[at].0;
-                        for i in 0..LANES {
-                            l[i] = l[i] * scale[i] - if class[i] == c { shares[i] } else { 0.0 };
-                        }
+                loss.add(maximum.sub(own), sum);
+                if share.is_some() {
+                    let scale = shares.div(sum);
+                    let mut c = V::zero();
+                    for l in row_logits[x..].iter_mut().step_by(step) {
+                        let g = V::load(l).mul(scale);
+                        g.sub(shares).where_equal(class, c, g).store(l);
+                        c = c.add(V::splat(1.0));
                     }
                 }
             }
         }
-        total.flush();
-        BandScore {
-            loss_sum: total.loss[..live].iter().sum(),
-            hits: hits[..live].iter().map(|&h| u64::from(h)).sum(),
-        }
+        loss.flush();
+        let mut hit_lanes = Lanes::ZERO;
+        hits.store(&raw mut hit_lanes);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let hits = hit_lanes.sum(live) as u64;
+        BandScore { loss_sum: loss.total[..live].iter().sum(), hits }
     }
 }
 
 for_each_isa! {
     /// Adds a band's values of each channel over live lanes and pixels.
-    pub fn channel_sums(values: (&[Lanes], View), rows: usize, live: usize, sums: &mut [f64]) {
+    pub fn channel_sums[V](values: (&[Lanes], View), rows: usize, live: usize, sums: &mut [f64]) {
         for (c, sum) in sums.iter_mut().enumerate() {
             let mut lanes = Lanes::ZERO;
+            let mut total = V::zero();
             for row in 0..rows {
                 for value in &values.0[values.1.row(row, c)] {
-                    for (lane, &value) in lanes.0.iter_mut().zip(&value.0) {
-                        *lane += value;
-                    }
+                    total = total.add(V::load(value));
                 }
             }
+            total.store(&raw mut lanes);
             *sum = lanes.sum(live);
         }
     }

@@ -7,7 +7,7 @@ use super::vector::Lanes;
 
 for_each_isa! {
     /// Puts up to sixteen images `[n, C, H, W]` into some channels of one block; dead lanes become zero.
-    pub fn load_images(images: &[f32], block: &mut [Lanes], view: View) {
+    pub fn load_images[V](images: &[f32], block: &mut [Lanes], view: View) {
         let (height, width) = (view.geometry.height, view.geometry.width);
         let plane = height * width;
         for row in 0..height {
@@ -27,7 +27,7 @@ for_each_isa! {
 
 for_each_isa! {
     /// Takes up to sixteen images `[n, C, H, W]` from one block.
-    pub fn store_images(block: &[Lanes], view: View, images: &mut [f32]) {
+    pub fn store_images[V](block: &[Lanes], view: View, images: &mut [f32]) {
         let (height, width) = (view.geometry.height, view.geometry.width);
         let plane = height * width;
         for row in 0..height {
@@ -45,12 +45,13 @@ for_each_isa! {
 }
 
 /// Puts the classes `[n, pixels]` of up to sixteen images into one block `[pixels]`.
+#[allow(clippy::cast_precision_loss)] // palettes are far below 2²⁴
 pub fn load_classes(classes: &[u32], block: &mut [Classes]) {
     let pixels = block.len();
-    block.fill([NO_CLASS; 16]);
+    block.fill(Lanes::splat(NO_CLASS));
     for (lane, image) in classes.chunks_exact(pixels).enumerate() {
         for (into, &class) in block.iter_mut().zip(image) {
-            into[lane] = class;
+            into.0[lane] = class as f32;
         }
     }
 }

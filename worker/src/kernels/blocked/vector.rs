@@ -44,6 +44,28 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// `self + a`.
     unsafe fn add(self, a: Self) -> Self;
+    /// `self − a`.
+    unsafe fn sub(self, a: Self) -> Self;
+    /// `self·a`.
+    unsafe fn mul(self, a: Self) -> Self;
+    /// `self/a`.
+    unsafe fn div(self, a: Self) -> Self;
+    /// The larger of the two; `a` where `self` or `a` is NaN.
+    unsafe fn max(self, a: Self) -> Self;
+    /// `self`, but 0 where `gate ≤ 0`; a NaN in the gate lets through.
+    unsafe fn gate(self, gate: Self) -> Self;
+    /// `self` where `a > b`, else `other`.
+    unsafe fn where_greater(self, a: Self, b: Self, other: Self) -> Self;
+    /// `self` where `a = b`, else `other`.
+    unsafe fn where_equal(self, a: Self, b: Self, other: Self) -> Self;
+    /// `2ⁿ` of an integer n in −126..=127, given as `n + 1.5·2²³`.
+    unsafe fn power_of_two(self) -> Self;
+    /// One number in all lanes.
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: a reference is a valid pointer; the caller vouches for the instruction set.
+        unsafe { Self::broadcast(&raw const value) }
+    }
 }
 
 // SAFETY: plain code; any processor runs it.
@@ -81,6 +103,39 @@ unsafe impl Vector for Lanes {
             *s += a;
         }
         self
+    }
+    #[inline(always)]
+    unsafe fn sub(self, a: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - a.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn mul(self, a: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * a.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn div(self, a: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] / a.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn max(self, a: Self) -> Self {
+        Self(std::array::from_fn(|i| if self.0[i] > a.0[i] { self.0[i] } else { a.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn gate(self, gate: Self) -> Self {
+        Self(std::array::from_fn(|i| if gate.0[i] <= 0.0 { 0.0 } else { self.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn where_greater(self, a: Self, b: Self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| if a.0[i] > b.0[i] { self.0[i] } else { other.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn where_equal(self, a: Self, b: Self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| if a.0[i] == b.0[i] { self.0[i] } else { other.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(self) -> Self {
+        // The low bits of `n + 1.5·2²³` are n; biased by 127 they are an exponent.
+        Self(self.0.map(|n| f32::from_bits(n.to_bits().wrapping_add(127) << 23)))
     }
 }
 
@@ -124,6 +179,46 @@ pub(super) mod x86 {
         unsafe fn add(self, a: Self) -> Self {
             // SAFETY: the caller vouches for the instruction set.
             unsafe { _mm512_add_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, a: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { _mm512_sub_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, a: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { _mm512_mul_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, a: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { _mm512_div_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, a: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { _mm512_max_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn gate(self, gate: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(gate, Self::zero()), self) }
+        }
+        #[inline(always)]
+        unsafe fn where_greater(self, a: Self, b: Self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), self) }
+        }
+        #[inline(always)]
+        unsafe fn where_equal(self, a: Self, b: Self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), self) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(_mm512_castps_si512(self), _mm512_set1_epi32(127)))) }
         }
     }
 
@@ -169,6 +264,47 @@ pub(super) mod x86 {
         unsafe fn add(self, a: Self) -> Self {
             // SAFETY: the caller vouches for the instruction set.
             unsafe { Self(_mm256_add_ps(self.0, a.0), _mm256_add_ps(self.1, a.1)) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, a: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { Self(_mm256_sub_ps(self.0, a.0), _mm256_sub_ps(self.1, a.1)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, a: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { Self(_mm256_mul_ps(self.0, a.0), _mm256_mul_ps(self.1, a.1)) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, a: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { Self(_mm256_div_ps(self.0, a.0), _mm256_div_ps(self.1, a.1)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, a: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { Self(_mm256_max_ps(self.0, a.0), _mm256_max_ps(self.1, a.1)) }
+        }
+        #[inline(always)]
+        unsafe fn gate(self, gate: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { Self(_mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.0, _mm256_setzero_ps())), _mm256_and_ps(self.1, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.1, _mm256_setzero_ps()))) }
+        }
+        #[inline(always)]
+        unsafe fn where_greater(self, a: Self, b: Self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { Self(_mm256_blendv_ps(other.0, self.0, _mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0)), _mm256_blendv_ps(other.1, self.1, _mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1))) }
+        }
+        #[inline(always)]
+        unsafe fn where_equal(self, a: Self, b: Self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { Self(_mm256_blendv_ps(other.0, self.0, _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0)), _mm256_blendv_ps(other.1, self.1, _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1))) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { let power = |n| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_castps_si256(n), _mm256_set1_epi32(127))));
+            Self(power(self.0), power(self.1)) }
         }
     }
 }

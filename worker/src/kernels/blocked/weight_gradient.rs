@@ -182,7 +182,7 @@ impl WeightGradient {
 
 for_each_isa! {
     /// The sum of each vector's lanes, as a tree over halves.
-    pub fn add_lanes(sums: &[Lanes], into: &mut [f32]) {
+    pub fn add_lanes[V](sums: &[Lanes], into: &mut [f32]) {
         for (into, lanes) in into.iter_mut().zip(sums) {
             let mut lanes = lanes.0;
             let mut half = LANES / 2;

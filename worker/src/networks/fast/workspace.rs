@@ -7,7 +7,7 @@ use crate::kernels::blocked::geometry::{blocks, live_lanes};
 use crate::kernels::blocked::normalize::{Channel, ChannelGradient, GradientSums, Moments};
 use crate::kernels::blocked::pool::Argmax;
 use crate::kernels::blocked::softmax::{BandScore, Classes};
-use crate::kernels::blocked::{Isa, LANES, Lanes};
+use crate::kernels::blocked::{Isa, Lanes};
 
 /// Bands an image is cut into, at least; each is one task.
 const BANDS: usize = 4;
@@ -120,7 +120,7 @@ impl Workspace {
             let wanted = if training_only && !self.training { 0 } else { blocks * geometry.block_len() };
             map.resize(wanted, Lanes::ZERO);
         }
-        self.classes.resize(blocks * plan.height * plan.width, [0; LANES]);
+        self.classes.resize(blocks * plan.height * plan.width, Lanes::ZERO);
         self.stages.resize_with(plan.stages.len(), StageState::default);
         for (stage, state) in plan.stages.iter().zip(&mut self.stages) {
             state.prepare(stage, blocks, self.training);

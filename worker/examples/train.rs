@@ -1,6 +1,7 @@
 //! The bare training loop on CIFAR-10 records, without a service around it: what speed is measured on.
 //!
-//! `train NETWORK [--data FOLDER] [--epochs 3] [--steps 50] [--batch 100] [--threads 2] [--implementation fast|readable]`
+//! `train NETWORK [--data FOLDER] [--epochs 3] [--steps 50] [--batch 100] [--evaluate 1000] [--threads 2] [--implementation
+//! fast|readable]`
 //! prints one line an epoch. Without `--data` the images are noise, which takes as long.
 
 use std::path::PathBuf;
@@ -85,7 +86,7 @@ fn main() -> Result<(), Failure> {
         }
         let ms = start.elapsed().as_secs_f64() * 1e3 / steps as f64;
         let start = Instant::now();
-        let count = (10 * batch).min(grey.dim(0)?);
+        let count = option("evaluate", "1000").parse::<usize>()?.clamp(batch, grey.dim(0)?);
         let score = evaluate(&*network, &grey.narrow(0, 0, count)?, &classes.narrow(0, 0, count)?, batch)?;
         println!(
             "epoch {epoch} train_loss {:.4} accuracy {:.4} ms_per_step {ms:.2} evaluation_ms {:.1} peak_mb {:.0}",

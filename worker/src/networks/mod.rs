@@ -3,8 +3,9 @@
 //! [`ColourizationNetwork`] is the seam between the trainer and an implementation of a network. Behind it every network
 //! keeps its weights in **one** flat candle variable (a [`ParameterLayout`] names the pieces), so that an optimizer
 //! updates one slice, a checkpoint saves one slice, and an implementation is free to compute its loss in one operation.
-//! [`build`] makes the readable implementation: `layer1` … in a `forward`, on [`layers`] in PyTorch's words, whose
-//! gradients come from [`functional`] and the kernels below it.
+//! [`ReadableNetwork`] is `layer1` … in a `forward`, on [`layers`] in PyTorch's words, whose gradients come from
+//! [`functional`] and the kernels below it. [`FastNetwork`] computes the same in one operation on the CPU; [`build`] makes
+//! it where it can.
 //!
 //! Parameter names, shapes, padding rules and initial values are those of the same networks written in PyTorch, so a
 //! [`state_dict`] travels between the two unchanged.
@@ -140,10 +141,19 @@ pub trait ColourizationNetwork: Send {
     }
 }
 
-/// Builds the readable implementation with PyTorch's default initial weights, drawn from `config.seed` in layer order.
+/// Builds a network with PyTorch's default initial weights, drawn from `config.seed` in layer order: the fast
+/// implementation on the CPU, the readable one elsewhere.
 ///
 /// # Errors
-/// [`NetworkError::Config`] where a size is out of range or the network would not fit in memory's address space.
+/// [`NetworkError::Config`] where a size is out of range.
 pub fn build(config: &NetworkConfig, device: &Device) -> Result<Box<dyn ColourizationNetwork>> {
+    if device.is_cpu() { Ok(Box::new(FastNetwork::new(config)?)) } else { build_readable(config, device) }
+}
+
+/// As [`build`], always the readable implementation.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_readable(config: &NetworkConfig, device: &Device) -> Result<Box<dyn ColourizationNetwork>> {
     Ok(Box::new(ReadableNetwork::new(config, device)?))
 }

@@ -103,61 +103,46 @@ impl<V: Vector> Broadcast<V> {
     }
 }
 
-/// Sums two vectors of lanes per position of some rows, in four interleaved parts so that additions need not wait for
-/// each other.
-///
-/// # Safety
-/// On a processor that has the vector's instructions.
-#[inline(always)]
-#[allow(unsafe_code, clippy::inline_always)]
-unsafe fn sum_rows<V: Vector>(
-    rows: usize,
-    width: usize,
-    mut at: impl FnMut(usize, usize) -> (V, V),
-) -> (Lanes, Lanes) {
-    const PARTS: usize = 4;
-    let (mut first, mut second) = (Lanes::ZERO, Lanes::ZERO);
-    // SAFETY: the caller's.
-    unsafe {
-        let mut sums = [(V::zero(), V::zero()); PARTS];
-        for row in 0..rows {
-            let mut x = 0;
-            while x + PARTS <= width {
-                for (part, sums) in sums.iter_mut().enumerate() {
-                    let (a, b) = at(row, x + part);
-                    *sums = (sums.0.add(a), sums.1.add(b));
-                }
-                x += PARTS;
-            }
-            for x in x..width {
-                let (a, b) = at(row, x);
-                sums[0] = (sums[0].0.add(a), sums[0].1.add(b));
-            }
-        }
-        let [a, b, c, d] = sums;
-        a.0.add(b.0).add(c.0.add(d.0)).store(&raw mut first);
-        a.1.add(b.1).add(c.1.add(d.1)).store(&raw mut second);
-    }
-    (first, second)
-}
-
 for_each_isa! {
     /// Moments of each channel of a band of `rows` rows.
     pub fn moments[V](z: &[Lanes], view: View, rows: usize, live: usize, moments: &mut [Moments]) {
         assert_eq!(moments.len(), view.channels, "one moment per channel");
         let width = view.geometry.width;
         for (c, moments) in moments.iter_mut().enumerate() {
-            let (sums, _) = sum_rows::<V>(rows, width, |row, x| (V::load(&raw const z[view.start(row, c) + x]), V::zero()));
+            let (mut even, mut odd) = (V::zero(), V::zero());
+            for row in 0..rows {
+                let (pairs, last) = z[view.row(row, c)].as_chunks::<2>();
+                for [a, b] in pairs {
+                    even = even.add(V::load(a));
+                    odd = odd.add(V::load(b));
+                }
+                for a in last {
+                    even = even.add(V::load(a));
+                }
+            }
+            let mut sums = Lanes::ZERO;
+            even.add(odd).store(&raw mut sums);
             #[allow(clippy::cast_precision_loss)]
             let count = (rows * width * live) as f64;
             let sum = sums.sum(live);
             #[allow(clippy::cast_possible_truncation)]
             let centre = (sum / count) as f32;
             let about = V::splat(centre);
-            let (squares, _) = sum_rows::<V>(rows, width, |row, x| {
-                let distance = V::load(&raw const z[view.start(row, c) + x]).sub(about);
-                (distance.mul(distance), V::zero())
-            });
+            let (mut even, mut odd) = (V::zero(), V::zero());
+            for row in 0..rows {
+                let (pairs, last) = z[view.row(row, c)].as_chunks::<2>();
+                for [a, b] in pairs {
+                    let (a, b) = (V::load(a).sub(about), V::load(b).sub(about));
+                    even = even.add_product(a, a);
+                    odd = odd.add_product(b, b);
+                }
+                for a in last {
+                    let a = V::load(a).sub(about);
+                    even = even.add_product(a, a);
+                }
+            }
+            let mut squares = Lanes::ZERO;
+            even.add(odd).store(&raw mut squares);
             *moments = Moments { count, sum, centre: f64::from(centre), squares: squares.sum(live) };
         }
     }
@@ -187,15 +172,21 @@ for_each_isa! {
         assert_eq!((channels.len(), sums.len()), (z.1.channels, z.1.channels), "one sum per channel");
         for (c, (channel, sums)) in channels.iter().zip(sums).enumerate() {
             let normalization = Broadcast::<V>::new(channel);
-            let (shift, scale) = sum_rows::<V>(rows, z.1.geometry.width, |row, x| {
-                let centred = V::load(&raw const z.0[z.1.start(row, c) + x]).sub(normalization.mean);
-                let g = V::load(&raw const g.0[g.1.start(row, c) + x]);
-                let passed = g.gate(normalization.of(centred));
-                (passed, passed.mul(centred))
-            });
+            let (mut shift, mut scale) = (V::zero(), V::zero());
+            for row in 0..rows {
+                for (g, z) in g.0[g.1.row(row, c)].iter().zip(&z.0[z.1.row(row, c)]) {
+                    let centred = V::load(z).sub(normalization.mean);
+                    let passed = V::load(g).gate(normalization.of(centred));
+                    shift = shift.add(passed);
+                    scale = scale.add_product(passed, centred);
+                }
+            }
+            let (mut shifts, mut scales) = (Lanes::ZERO, Lanes::ZERO);
+            shift.store(&raw mut shifts);
+            scale.store(&raw mut scales);
             *sums = GradientSums {
-                shift: shift.sum(live),
-                scale: scale.sum(live) * f64::from(channel.inverse_deviation),
+                shift: shifts.sum(live),
+                scale: scales.sum(live) * f64::from(channel.inverse_deviation),
             };
         }
     }

@@ -87,6 +87,7 @@ impl<V: Vector> LossSum<V> {
 
     /// # Safety
     /// On a processor that has the vector's instructions.
+    #[inline(always)]
     unsafe fn flush(&mut self) {
         let (mut differences, mut product) = (Lanes::ZERO, Lanes::ZERO);
         // SAFETY: the caller's.

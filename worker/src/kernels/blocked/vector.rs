@@ -303,8 +303,12 @@ pub(super) mod x86 {
         #[inline(always)]
         unsafe fn power_of_two(self) -> Self {
             // SAFETY: the caller vouches for the instruction set.
-            unsafe { let power = |n| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_castps_si256(n), _mm256_set1_epi32(127))));
-            Self(power(self.0), power(self.1)) }
+            unsafe {
+                let bias = _mm256_set1_epi32(127);
+                let low = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_castps_si256(self.0), bias));
+                let high = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_castps_si256(self.1), bias));
+                Self(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high))
+            }
         }
     }
 }

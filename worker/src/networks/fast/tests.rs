@@ -1,1 +1,166 @@
+//! The fast networks against the readable ones.
 
+use candle_core::{Device, Tensor};
+use candle_nn::Optimizer as _;
+
+use super::super::{NetworkKind, evaluate, state_dict};
+use super::*;
+use crate::kernels::testing::{assert_near, random};
+use crate::optimizers::OptimizerConfig;
+use crate::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
+
+const KINDS: [NetworkKind; 3] = [NetworkKind::PoolUpsample, NetworkKind::ConvTranspose, NetworkKind::UNet];
+
+fn config(kind: NetworkKind, kernel: usize) -> NetworkConfig {
+    NetworkConfig { kind, kernel, num_filters: 6, num_colours: 5, in_channels: 1, seed: 3 }
+}
+
+fn batch(images: usize, channels: usize, height: usize, width: usize, colours: usize) -> (Tensor, Tensor) {
+    let grey = random(images as u64, images * channels * height * width);
+    let classes = (0..images * height * width).map(|i| (i * 7 % 11 % colours) as u8).collect();
+    (
+        Tensor::from_vec(grey, (images, channels, height, width), &Device::Cpu).unwrap(),
+        Tensor::from_vec(classes, (images, height, width), &Device::Cpu).unwrap(),
+    )
+}
+
+fn step(network: &mut dyn ColourizationNetwork, (grey, classes): &(Tensor, Tensor)) -> (f32, Vec<f32>) {
+    let loss = network.loss(grey, classes).unwrap();
+    let gradients = loss.backward().unwrap();
+    let gradient = gradients.get(network.parameters()).unwrap().to_vec1().unwrap();
+    (loss.to_scalar().unwrap(), gradient)
+}
+
+#[test]
+fn losses_gradients_and_logits_agree_with_the_readable_network_on_many_shapes() {
+    let shapes = [(1, 8, 8), (17, 4, 12), (3, 16, 8), (2, 20, 28)];
+    for kind in KINDS {
+        for kernel in 1..=7 {
+            let (images, height, width) = shapes[kernel % 4];
+            let config = NetworkConfig { in_channels: 1 + kernel % 3, ..config(kind, kernel) };
+            let batch = batch(images, config.in_channels, height, width, 5);
+            let mut fast = FastNetwork::new(&config).unwrap();
+            let mut readable = ReadableNetwork::new(&config, &Device::Cpu).unwrap();
+            let ((a, own), (b, reference)) = (step(&mut fast, &batch), step(&mut readable, &batch));
+            assert!((a - b).abs() <= 1e-5 * b.abs(), "{kind:?} {kernel}: {a} {b}");
+            assert_near(&own, &reference, 1e-4);
+            assert_near(&fast.buffers().running, &readable.buffers().running, 1e-5);
+            let logits = |network: &dyn ColourizationNetwork| {
+                network.logits(&batch.0).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            };
+            assert_near(&logits(&fast), &logits(&readable), 1e-4);
+            let (a, b) = (evaluate(&fast, &batch.0, &batch.1, 2).unwrap(), evaluate(&readable, &batch.0, &batch.1, 2).unwrap());
+            assert!((a.loss - b.loss).abs() < 1e-5 * b.loss && (a.accuracy - b.accuracy).abs() < 0.01, "{a:?} {b:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_at_states_along_a_training_run() {
+    for kind in KINDS {
+        let config = config(kind, 3);
+        let mut fast = FastNetwork::new(&config).unwrap();
+        let mut readable = ReadableNetwork::new(&config, &Device::Cpu).unwrap();
+        let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        let adam = VarOptimizerConfig { optimizer: adam, learning_rate: 1e-2 };
+        let mut adam = VarOptimizer::new(vec![fast.parameters().clone()], adam).unwrap();
+        let batch = batch(19, 1, 8, 8, 5);
+        for _ in 0..50 {
+            readable.load_parameters(&fast.parameters().to_vec1::<f32>().unwrap()).unwrap();
+            let (_, reference) = step(&mut readable, &batch);
+            let loss = fast.loss(&batch.0, &batch.1).unwrap();
+            let gradients = loss.backward().unwrap();
+            assert_near(&gradients.get(fast.parameters()).unwrap().to_vec1::<f32>().unwrap(), &reference, 1e-4);
+            adam.step(&gradients).unwrap();
+        }
+    }
+}
+
+#[test]
+fn bits_are_the_same_for_any_number_of_threads_and_after_batches_of_other_sizes() {
+    for kind in KINDS {
+        let batch_of = |images| batch(images, 1, 16, 16, 5);
+        let run = |threads: usize, before: &[usize]| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut network = FastNetwork::new(&config(kind, 3)).unwrap();
+                for &images in before {
+                    step(&mut network, &batch_of(images));
+                }
+                let fresh = FastNetwork::new(&config(kind, 3)).unwrap();
+                network.load_buffers(&fresh.buffers()).unwrap();
+                let (loss, mut values) = step(&mut network, &batch_of(37));
+                values.push(loss);
+                values.extend(network.buffers().running);
+                values.extend(network.logits(&batch_of(5).0).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                values.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+            })
+        };
+        let expected = run(1, &[]);
+        for (threads, before) in [(2, &[][..]), (3, &[]), (8, &[]), (2, &[50, 3])] {
+            assert!(run(threads, before) == expected, "{kind:?} on {threads} threads after {before:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bias_before_batch_norm_has_a_gradient_of_exactly_zero() {
+    for kind in KINDS {
+        let mut network = FastNetwork::new(&config(kind, 3)).unwrap();
+        let (_, gradient) = step(&mut network, &batch(4, 1, 8, 8, 5));
+        for layer in 1..=4 {
+            let entry = network.layout().parameters.get(&format!("layer{layer}.0.bias")).unwrap();
+            assert!(gradient[entry.range()].iter().all(|&g| g == 0.0), "{kind:?} layer{layer}");
+        }
+    }
+}
+
+#[test]
+fn values_that_are_not_finite_make_the_loss_nan_and_never_panic() {
+    for (kind, value) in KINDS.into_iter().zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY]) {
+        let mut network = FastNetwork::new(&config(kind, 3)).unwrap();
+        let (grey, classes) = batch(4, 1, 8, 8, 5);
+        let mut values = grey.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        values[70] = value;
+        let grey = Tensor::from_vec(values, grey.shape(), &Device::Cpu).unwrap();
+        let (loss, gradient) = step(&mut network, &(grey, classes));
+        assert!(loss.is_nan() && gradient.iter().any(|g| g.is_nan()), "{kind:?}");
+    }
+}
+
+#[test]
+fn only_the_newest_loss_has_a_backward_pass_and_it_may_be_asked_twice() {
+    let mut network = FastNetwork::new(&config(NetworkKind::UNet, 3)).unwrap();
+    let (grey, classes) = batch(3, 1, 8, 8, 5);
+    let old = network.loss(&grey, &classes).unwrap();
+    let new = network.loss(&grey, &classes).unwrap();
+    assert!(old.backward().is_err());
+    let gradient = |loss: &Tensor| {
+        loss.backward().unwrap().get(network.parameters()).unwrap().to_vec1::<f32>().unwrap()
+    };
+    let (once, twice) = (gradient(&new), gradient(&new));
+    assert_eq!(once, twice);
+    let doubled = gradient(&(&new * 2.0).unwrap());
+    assert!(once.iter().zip(doubled).all(|(once, doubled)| 2.0 * once == doubled));
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_refused() {
+    let mut network = FastNetwork::new(&config(NetworkKind::ConvTranspose, 3)).unwrap();
+    let (grey, classes) = batch(2, 1, 8, 8, 9);
+    assert!(matches!(network.loss(&grey, &classes), Err(NetworkError::Input(_))));
+    assert!(network.logits(&grey.narrow(2, 0, 6).unwrap()).is_err());
+    let (grey, classes) = batch(1, 1, 4, 4, 5);
+    assert!(matches!(network.loss(&grey, &classes), Err(NetworkError::Input(_))));
+    assert!(FastNetwork::new(&NetworkConfig { kernel: 8, ..config(NetworkKind::UNet, 3) }).is_err());
+}
+
+#[test]
+fn a_state_dict_moves_from_one_implementation_to_the_other() {
+    let mut fast = FastNetwork::new(&config(NetworkKind::UNet, 4)).unwrap();
+    step(&mut fast, &batch(4, 1, 8, 8, 5));
+    let mut readable = ReadableNetwork::new(&NetworkConfig { seed: 9, ..config(NetworkKind::UNet, 4) }, &Device::Cpu).unwrap();
+    let bytes = state_dict::to_safetensors(&fast).unwrap();
+    state_dict::load_safetensors(&mut readable, &bytes).unwrap();
+    assert_eq!(state_dict::to_safetensors(&readable).unwrap(), bytes);
+}

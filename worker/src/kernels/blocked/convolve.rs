@@ -81,24 +81,25 @@ pub enum Start<'a> {
 
 /// One tap of a tile: where the input lies relative to the tile's first column, and which weight matrix it takes.
 #[derive(Clone, Copy, Default)]
-struct TileTap {
-    input: isize,
-    matrix: usize,
+pub(super) struct TileTap {
+    pub(super) input: isize,
+    pub(super) matrix: usize,
 }
 
-struct Tile<'a> {
-    input: *const Lanes,
-    input_column_step: usize,
-    input_channel_step: usize,
-    input_channels: usize,
-    taps: &'a [TileTap],
-    weights: *const f32,
+/// A register tile's operands.
+pub(super) struct Tile<'a> {
+    pub(super) input: *const Lanes,
+    pub(super) input_column_step: usize,
+    pub(super) input_channel_step: usize,
+    pub(super) input_channels: usize,
+    pub(super) taps: &'a [TileTap],
+    pub(super) weights: *const f32,
     /// Null where the sums start from zero or from the output.
-    bias: *const f32,
-    output: *mut Lanes,
-    output_column_step: usize,
-    output_channel_step: usize,
-    accumulate: bool,
+    pub(super) bias: *const f32,
+    pub(super) output: *mut Lanes,
+    pub(super) output_column_step: usize,
+    pub(super) output_channel_step: usize,
+    pub(super) accumulate: bool,
 }
 
 /// Convolves the grid rows `band` of one block. `output` holds the output rows of the band alone, `input` the whole
@@ -197,7 +198,7 @@ fn phases(band: Range<usize>, rows: usize, columns: usize) -> impl Iterator<Item
 /// # Safety
 /// The tile's pointers must be valid for all its taps, channels and columns.
 #[allow(unsafe_code)]
-unsafe fn run(isa: Isa, tile: &Tile<'_>, columns: usize, channels: usize) {
+pub(super) unsafe fn run(isa: Isa, tile: &Tile<'_>, columns: usize, channels: usize) {
     macro_rules! dispatch {
         ($run:ident) => {
             dispatch!($run, [1 1, 1 2, 1 3, 1 4, 1 5, 1 6, 2 1, 2 2, 2 3, 2 4, 2 5, 2 6,

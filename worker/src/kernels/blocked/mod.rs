@@ -28,6 +28,7 @@ pub mod transfer;
 pub mod vector;
 pub mod weight_gradient;
 pub mod weights;
+pub mod winograd;
 
 pub use geometry::{Geometry, View};
 pub use isa::Isa;

@@ -23,6 +23,15 @@ impl WeightShape {
         pair * self.kernel * self.kernel
     }
 
+    /// The kernel between an input and an output channel of a convolution that goes through the weights in a direction.
+    pub(super) fn kernel_of<'a>(&self, direction: Direction, input: usize, output: usize, weights: &'a [f32]) -> &'a [f32] {
+        let index = match direction {
+            Direction::Forward => self.index(input, output),
+            Direction::Backward => self.index(output, input),
+        };
+        &weights[index..][..self.kernel * self.kernel]
+    }
+
     /// Number of weights.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -65,11 +74,7 @@ pub fn pack(
             for column in &convolution.columns.taps {
                 for input in 0..convolution.input_channels {
                     for (output, into) in tile.clone().zip(&mut into) {
-                        let index = match direction {
-                            Direction::Forward => shape.index(input, output),
-                            Direction::Backward => shape.index(output, input),
-                        };
-                        *into = summed(&weights[index..], shape.kernel, row, column);
+                        *into = summed(shape.kernel_of(direction, input, output, weights), shape.kernel, row, column);
                     }
                 }
             }

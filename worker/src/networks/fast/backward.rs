@@ -5,12 +5,12 @@ use rayon::prelude::*;
 use super::forward::block;
 use super::plan::{InputGradient, MapView, Normalization, Plan, Stage};
 use super::workspace::{CHUNKS, Maps, Scratch, StageState, Task, Workspace, band_rows};
-use crate::kernels::blocked::convolve::{Start, convolve};
+use crate::kernels::blocked::convolve::Start;
 use crate::kernels::blocked::normalize::{ChannelGradient, GradientSums, gradient_sums, input_gradient};
 use crate::kernels::blocked::pool::max_pool_gradient;
 use crate::kernels::blocked::softmax::channel_sums;
 use crate::kernels::blocked::weight_gradient::add_lanes;
-use crate::kernels::blocked::weights::{Direction, pack};
+use crate::kernels::blocked::weights::Direction;
 use crate::kernels::blocked::{Isa, Lanes, even_parts};
 
 /// Parts that the output channels of a weight gradient are cut into, beside the chunks of the batch.
@@ -42,14 +42,14 @@ pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32
             continue;
         };
         let weights = &parameters[stage.weight.clone()];
-        pack(&to.convolution, &stage.shape, Direction::Backward, weights, backward_weights);
+        to.path.pack(&stage.shape, Direction::Backward, weights, backward_weights);
         let completed = &plan.stages[to.completes];
         let [target, z, input, from] = maps.disjoint([to.to, completed.normalized(), stage.input, source]);
         rayon::join(
             || weight_gradients(isa, images, (input, from), stage, source, scratch, chunks),
             || {
                 let state = &mut before[to.completes];
-                input_gradients(isa, images, (from, source), to, backward_weights, target, (z, completed), state);
+                input_gradients((isa, scratch), images, (from, source), to, backward_weights, target, (z, completed), state);
             },
         );
         stage.weight_gradient.finish(&stage.shape, chunks, &mut gradient[stage.weight.clone()]);
@@ -154,7 +154,7 @@ fn weight_gradients(
 ) {
     let weight_gradient = &stage.weight_gradient;
     let (input_view, view) = (stage.input.view, source.view);
-    let grid = view.geometry.height / stage.convolution.rows.output_step;
+    let grid = view.geometry.height / stage.path.convolution.rows.output_step;
     let blocks = crate::kernels::blocked::geometry::blocks(images);
     let parts = even_parts(weight_gradient.groups(), weight_gradient.groups().div_ceil(GROUP_PARTS));
     let mut tasks = Vec::with_capacity(CHUNKS * parts.len());
@@ -181,7 +181,7 @@ fn weight_gradients(
 /// The gradient of the stage's input, with the sums that the batch norm before it needs.
 #[allow(clippy::too_many_arguments)]
 fn input_gradients(
-    isa: Isa,
+    (isa, scratch): (Isa, &Scratch),
     images: usize,
     (from, source): (&[Lanes], MapView),
     to: &InputGradient,
@@ -192,8 +192,8 @@ fn input_gradients(
 ) {
     let Some(norm) = &completed.normalization else { return };
     let (z_view, gradient_view, view) = (completed.normalized().view, norm.gradient.view, to.to.view);
-    let step = to.convolution.rows.output_step;
-    let grid = band_rows(view.geometry.height / step, step * view.geometry.row_step());
+    let step = to.path.convolution.rows.output_step;
+    let grid = to.path.band(view, false);
     let rows = grid * step;
     let bands = view.geometry.height / rows;
     let start = if to.accumulate { Start::Output } else { Start::Zero };
@@ -210,7 +210,7 @@ fn input_gradients(
             let task = Task::new(index, bands, images);
             let band = task.band * grid..(task.band + 1) * grid;
             let block = block(from, source.view, task.block);
-            convolve(isa, &to.convolution, block, source.view, weights, start, band, target, view);
+            to.path.run(isa, scratch, (block, source.view), weights, start, band, (target, view));
             gradient_sums(isa, (target, gradient_view), (z, z_view), channels, rows, task.live, sums);
         });
 }

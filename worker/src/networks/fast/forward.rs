@@ -3,12 +3,12 @@
 use rayon::prelude::*;
 
 use super::plan::{Normalization, Plan, Stage};
-use super::workspace::{Maps, StageState, Task, Workspace, band_rows};
-use crate::kernels::blocked::convolve::{Start, convolve};
+use super::workspace::{Maps, Scratch, StageState, Task, Workspace, band_rows};
+use crate::kernels::blocked::convolve::Start;
 use crate::kernels::blocked::normalize::{Channel, mean_and_variance, moments, normalize_relu};
 use crate::kernels::blocked::pool::max_pool;
 use crate::kernels::blocked::softmax::{BandScore, cross_entropy};
-use crate::kernels::blocked::weights::{Direction, pack};
+use crate::kernels::blocked::weights::Direction;
 use crate::kernels::blocked::{Isa, View};
 use crate::kernels::cross_entropy::Score;
 use crate::networks::layers::BATCH_NORM_EPSILON;
@@ -33,16 +33,16 @@ pub(super) fn forward(
     running: Option<&[f32]>,
     finish: Finish,
 ) -> Score {
-    let Workspace { isa, images, maps, stages, .. } = workspace;
+    let Workspace { isa, images, maps, stages, scratch, .. } = workspace;
     for (stage, state) in plan.stages.iter().zip(stages.iter_mut()) {
         let weights = &parameters[stage.weight.clone()];
-        pack(&stage.convolution, &stage.shape, Direction::Forward, weights, &mut state.forward_weights);
+        stage.path.pack(&stage.shape, Direction::Forward, weights, &mut state.forward_weights);
         let Some(norm) = &stage.normalization else { continue };
         let bias = &parameters[stage.bias.clone()];
         let bands = if stage.pooled.is_some() {
-            convolve_and_pool(*isa, *images, maps, stage, state, bias, running.is_none())
+            convolve_and_pool((*isa, scratch), *images, maps, stage, state, bias, running.is_none())
         } else {
-            convolve_bands(*isa, *images, maps, stage, state, bias, running.is_none())
+            convolve_bands((*isa, scratch), *images, maps, stage, state, bias, running.is_none())
         };
         match running {
             None => batch_statistics(stage, state, bands),
@@ -60,7 +60,7 @@ pub(super) fn forward(
 
 /// Convolution with the moments of its output; returns the number of bands.
 fn convolve_bands(
-    isa: Isa,
+    (isa, scratch): (Isa, &Scratch),
     images: usize,
     maps: &mut Maps,
     stage: &Stage,
@@ -69,8 +69,8 @@ fn convolve_bands(
     training: bool,
 ) -> usize {
     let (from, to) = (stage.input.view, stage.output.view);
-    let step = stage.convolution.rows.output_step;
-    let grid = band_rows(to.geometry.height / step, step * to.geometry.row_step());
+    let step = stage.path.convolution.rows.output_step;
+    let grid = stage.path.band(to, false);
     let rows = grid * step;
     let bands = to.geometry.height / rows;
     let [input, output] = maps.disjoint([stage.input, stage.output]);
@@ -85,7 +85,7 @@ fn convolve_bands(
             let task = Task::new(index, bands, images);
             let block = block(input, from, task.block);
             let band = task.band * grid..(task.band + 1) * grid;
-            convolve(isa, &stage.convolution, block, from, forward_weights, Start::Bias(bias), band, output, to);
+            stage.path.run(isa, scratch, (block, from), forward_weights, Start::Bias(bias), band, (output, to));
             if training {
                 moments(isa, output, to, rows, task.live, of_channels);
             }
@@ -95,7 +95,7 @@ fn convolve_bands(
 
 /// Convolution, pooling, and the moments of what is left; returns the number of bands.
 fn convolve_and_pool(
-    isa: Isa,
+    (isa, scratch): (Isa, &Scratch),
     images: usize,
     maps: &mut Maps,
     stage: &Stage,
@@ -104,7 +104,7 @@ fn convolve_and_pool(
     training: bool,
 ) -> usize {
     let (from, wide, to) = (stage.input.view, stage.output.view, stage.normalized().view);
-    let rows = band_rows(to.geometry.height, 2 * wide.geometry.row_step());
+    let rows = stage.path.band(wide, true) / 2;
     let bands = to.geometry.height / rows;
     let [input, wide_map, pooled] = maps.disjoint([stage.input, stage.output, stage.normalized()]);
     let input = &*input;
@@ -122,7 +122,7 @@ fn convolve_and_pool(
             let block = block(input, from, task.block);
             let band = 2 * rows * task.band..2 * rows * (task.band + 1);
             let bias = Start::Bias(bias);
-            convolve(isa, &stage.convolution, block, from, forward_weights, bias, band, wide_band, wide);
+            stage.path.run(isa, scratch, (block, from), forward_weights, bias, band, (wide_band, wide));
             max_pool(isa, (wide_band, wide), rows, (pooled, to), argmax);
             if training {
                 moments(isa, pooled, to, rows, task.live, of_channels);
@@ -173,12 +173,13 @@ fn activate(isa: Isa, maps: &mut Maps, stage: &Stage, norm: &Normalization, chan
 
 /// The last convolution and what becomes of the logits, band by band.
 fn last_stage(plan: &Plan, workspace: &mut Workspace, bias: &[f32], finish: Finish) -> Score {
-    let Workspace { isa, images, maps, stages, classes, scores, .. } = workspace;
+    let Workspace { isa, images, maps, stages, classes, scores, scratch, .. } = workspace;
+    let scratch = &*scratch;
     let (isa, images) = (*isa, *images);
     let (Some(stage), Some(state)) = (plan.stages.last(), stages.last()) else { return Score::default() };
     let (from, to) = (stage.input.view, stage.output.view);
-    let step = stage.convolution.rows.output_step;
-    let grid = band_rows(to.geometry.height / step, step * to.geometry.row_step());
+    let step = stage.path.convolution.rows.output_step;
+    let grid = stage.path.band(to, false);
     let rows = grid * step;
     let bands = to.geometry.height / rows;
     let pixels = images * plan.height * plan.width;
@@ -198,7 +199,7 @@ fn last_stage(plan: &Plan, workspace: &mut Workspace, bias: &[f32], finish: Fini
             let band = task.band * grid..(task.band + 1) * grid;
             let block = block(input, from, task.block);
             let bias = Start::Bias(bias);
-            convolve(isa, &stage.convolution, block, from, &state.forward_weights, bias, band, output, to);
+            stage.path.run(isa, scratch, (block, from), &state.forward_weights, bias, band, (output, to));
             if finish != Finish::Logits {
                 *score = cross_entropy(isa, (output, to), classes, rows, task.live, share);
             }

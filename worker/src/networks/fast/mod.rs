@@ -9,6 +9,7 @@
 mod backward;
 mod forward;
 mod operation;
+mod path;
 mod plan;
 #[cfg(test)]
 mod tests;

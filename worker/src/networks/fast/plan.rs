@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::path::Path;
 use crate::kernels::blocked::convolve::Convolution;
 use crate::kernels::blocked::taps::Taps;
 use crate::kernels::blocked::weight_gradient::WeightGradient;
@@ -40,9 +41,8 @@ pub(super) struct Normalization {
 }
 
 /// Where the input gradient of a stage goes.
-#[derive(Debug, Clone)]
 pub(super) struct InputGradient {
-    pub(super) convolution: Convolution,
+    pub(super) path: Path,
     pub(super) to: MapView,
     /// Whether another stage has put its part there before.
     pub(super) accumulate: bool,
@@ -52,7 +52,7 @@ pub(super) struct InputGradient {
 
 /// A convolution and what follows it.
 pub(super) struct Stage {
-    pub(super) convolution: Convolution,
+    pub(super) path: Path,
     pub(super) weight_gradient: WeightGradient,
     pub(super) shape: WeightShape,
     /// Where the convolution's weight and bias lie in the parameters.
@@ -199,7 +199,7 @@ impl Builder<'_> {
                 kernel: k,
                 transposed: kind == Kind::Up,
             },
-            convolution,
+            path: Path::new(convolution, output.view.geometry.height, output.view.geometry.width),
             weight: self.range(&format!("{name}.weight")),
             bias: self.range(&format!("{name}.bias")),
             input,
@@ -251,10 +251,10 @@ impl Builder<'_> {
             // What is read beside the activations of stages is the grey input, behind them, and gets no gradient.
             let skips = self.config.kind == NetworkKind::UNet && index == 3;
             let to = if skips { part(norm.gradient, 0, 2 * self.config.num_filters) } else { norm.gradient };
-            let convolution = self.plan.stages[index].convolution.input_gradient(to.view.channels);
+            let convolution = self.plan.stages[index].path.convolution.input_gradient(to.view.channels);
             debug_assert_eq!(input.map, norm.activation.map);
             self.plan.stages[index].input_gradient = Some(InputGradient {
-                convolution,
+                path: Path::new(convolution, to.view.geometry.height, to.view.geometry.width),
                 to,
                 accumulate: self.config.kind == NetworkKind::UNet && index == 1,
                 completes: index - 1,

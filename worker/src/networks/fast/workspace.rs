@@ -134,11 +134,7 @@ impl Workspace {
 
 impl StageState {
     fn prepare(&mut self, stage: &Stage, blocks: usize, training: bool) {
-        let convolution = &stage.convolution;
-        let weights = |c: &crate::kernels::blocked::convolve::Convolution| {
-            c.matrices() * c.input_channels * c.output_channels
-        };
-        self.forward_weights.resize(weights(convolution), 0.0);
+        self.forward_weights.resize(stage.path.packed_len(), 0.0);
         let z = stage.normalized().view;
         if stage.pooled.is_some() {
             let pixels = z.geometry.height * z.geometry.width;
@@ -153,7 +149,7 @@ impl StageState {
         self.statistics.resize(z.channels, (0.0, 0.0));
         self.channel_gradients.resize(z.channels, Default::default());
         if let Some(gradient) = &stage.input_gradient {
-            self.backward_weights.resize(weights(&gradient.convolution), 0.0);
+            self.backward_weights.resize(gradient.path.packed_len(), 0.0);
         }
         let sums = stage.weight_gradient.sums(0..stage.weight_gradient.groups());
         self.chunks.resize(CHUNKS.min(blocks) * sums, 0.0);

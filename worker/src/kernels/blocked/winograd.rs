@@ -1,0 +1,272 @@
+//! Winograd's minimal filtering F(4×4, 3×3) for stride-1 convolutions with a 3×3 kernel (Lavin & Gray, 2016).
+//!
+//! Sixteen outputs take 36 multiply-adds per pair of channels instead of 144, at the price of transforms of inputs and
+//! outputs, which in a blocked map are plain additions of vectors. The products at each of the 36 points are the register
+//! tiles of [`super::convolve`]. Rounding grows by about a digit, far inside what training needs.
+
+use std::ops::Range;
+
+use super::convolve::{Convolution, Start, Tile, TileTap, run};
+use super::even_parts;
+use super::geometry::View;
+use super::isa::{Isa, for_each_isa};
+use super::vector::{Lanes, Vector};
+use super::weights::{Direction, WeightShape};
+
+/// Outputs per side of a tile.
+pub const TILE: usize = 4;
+
+/// Inputs per side of a tile, and points of the product.
+const POINTS: usize = TILE + 2;
+
+/// Tiles that are multiplied together.
+const GROUP: usize = 4;
+
+/// The kernel's transform `G`, rows by points.
+const KERNEL: [[f32; 3]; POINTS] = [
+    [0.25, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+];
+
+/// Whether a convolution between maps of this height and width can go this way: a 3×3 kernel at stride 1, whole tiles, and
+/// channels enough to be worth the transforms.
+#[must_use]
+pub fn applies(convolution: &Convolution, height: usize, width: usize) -> bool {
+    let Convolution { rows, columns, input_channels, output_channels } = convolution;
+    let plain = [rows, columns].iter().all(|taps| {
+        let mut offsets: Vec<isize> = taps.taps.iter().map(|tap| tap.input).collect();
+        offsets.sort_unstable();
+        (taps.input_step, taps.output_step, &offsets[..]) == (1, 1, &[-1, 0, 1][..])
+    });
+    plain && height.is_multiple_of(TILE) && width.is_multiple_of(TILE) && (*input_channels).min(*output_channels) >= 16
+}
+
+/// Length of the packed weights.
+#[must_use]
+pub fn packed_len(convolution: &Convolution) -> usize {
+    POINTS * POINTS * convolution.input_channels * convolution.output_channels
+}
+
+/// Vectors of scratch memory that [`convolve`] needs.
+#[must_use]
+pub fn scratch_len(convolution: &Convolution) -> usize {
+    POINTS * POINTS * GROUP * (convolution.input_channels + super::convolve::TILE_CHANNELS)
+}
+
+/// Transforms weights to `[channel tile][point][input channel][channel in tile]`.
+///
+/// # Panics
+/// Where lengths do not fit.
+pub fn pack(
+    convolution: &Convolution,
+    shape: &WeightShape,
+    direction: Direction,
+    weights: &[f32],
+    packed: &mut [f32],
+) {
+    assert_eq!(packed.len(), packed_len(convolution), "packed weights do not fit");
+    let inputs = convolution.input_channels;
+    for channels in convolution.channel_tiles() {
+        let tile = &mut packed[channels.start * POINTS * POINTS * inputs..][..channels.len() * POINTS * POINTS * inputs];
+        for (c, output) in channels.clone().enumerate() {
+            for input in 0..inputs {
+                let kernel = shape.kernel_of(direction, input, output, weights);
+                // By offset: a transposed list of taps walks the kernel backwards.
+                let mut g = [[0.0f32; 3]; 3];
+                for (r, row) in convolution.rows.taps.iter().enumerate() {
+                    for (k, column) in convolution.columns.taps.iter().enumerate() {
+                        g[(row.input + 1).unsigned_abs()][(column.input + 1).unsigned_abs()] = kernel[r * 3 + k];
+                    }
+                }
+                for (y, left) in KERNEL.iter().enumerate() {
+                    let row: [f32; 3] =
+                        std::array::from_fn(|x| left[0] * g[0][x] + left[1] * g[1][x] + left[2] * g[2][x]);
+                    for (x, right) in KERNEL.iter().enumerate() {
+                        let value = row[0] * right[0] + row[1] * right[1] + row[2] * right[2];
+                        tile[((y * POINTS + x) * inputs + input) * channels.len() + c] = value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// As [`super::convolve::convolve`] for a band of whole tiles, with weights from [`pack`].
+///
+/// # Panics
+/// Where slices do not fit their shapes.
+#[allow(clippy::too_many_arguments)]
+pub fn convolve(
+    isa: Isa,
+    convolution: &Convolution,
+    input: &[Lanes],
+    from: View,
+    weights: &[f32],
+    start: Start<'_>,
+    band: Range<usize>,
+    output: &mut [Lanes],
+    to: View,
+    scratch: &mut [Lanes],
+) {
+    let (inputs, outputs) = (convolution.input_channels, convolution.output_channels);
+    assert!(from.channels == inputs && to.channels == outputs, "channels do not fit");
+    assert_eq!((weights.len(), scratch.len()), (packed_len(convolution), scratch_len(convolution)), "wrong lengths");
+    assert!(band.start.is_multiple_of(TILE) && band.len().is_multiple_of(TILE), "band of broken tiles");
+    let (points, products) = scratch.split_at_mut(POINTS * POINTS * GROUP * inputs);
+    let tiles = to.geometry.width / TILE;
+    for tile_row in (band.start..band.end).step_by(TILE) {
+        for group in even_parts(tiles, GROUP) {
+            transform_input(isa, input, from, tile_row, group.clone(), points);
+            for channels in convolution.channel_tiles() {
+                let weights = &weights[channels.start * POINTS * POINTS * inputs..];
+                for point in 0..POINTS * POINTS {
+                    let weights = &weights[point * inputs * channels.len()..][..inputs * channels.len()];
+                    let points = &points[point * inputs * GROUP..][..inputs * GROUP];
+                    let products = &mut products[point * channels.len() * GROUP..][..channels.len() * GROUP];
+                    let tile = Tile {
+                        input: points.as_ptr(),
+                        input_column_step: 1,
+                        input_channel_step: GROUP,
+                        input_channels: inputs,
+                        taps: &[TileTap { input: 0, matrix: 0 }],
+                        weights: weights.as_ptr(),
+                        bias: std::ptr::null(),
+                        output: products.as_mut_ptr(),
+                        output_column_step: 1,
+                        output_channel_step: GROUP,
+                        accumulate: false,
+                    };
+                    // SAFETY: a tile of at most GROUP columns reads `inputs·GROUP` vectors and `inputs·channels` weights
+                    // and writes `channels·GROUP` vectors, the lengths of the three slices.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        run(isa, &tile, group.len(), channels.len());
+                    }
+                }
+                let row = tile_row - band.start;
+                transform_output(isa, products, channels, row, group.clone(), start, output, to);
+            }
+        }
+    }
+}
+
+/// One line of the input's transform `Bᵀ`.
+///
+/// # Safety
+/// On a processor that has the vector's instructions.
+#[inline(always)]
+#[allow(unsafe_code, clippy::inline_always)]
+unsafe fn input_line<V: Vector>(d: [V; POINTS]) -> [V; POINTS] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (four, five, two) = (V::splat(4.0), V::splat(-5.0), V::splat(2.0));
+        let minus_four = V::splat(-4.0);
+        let even = d[4].add_product(minus_four, d[2]);
+        let odd = d[3].add_product(minus_four, d[1]);
+        let difference = d[4].sub(d[2]);
+        let double = d[3].sub(d[1]).mul(two);
+        [
+            d[4].add_product(four, d[0]).add_product(five, d[2]),
+            even.add(odd),
+            even.sub(odd),
+            difference.add(double),
+            difference.sub(double),
+            d[5].add_product(four, d[1]).add_product(five, d[3]),
+        ]
+    }
+}
+
+/// One line of the output's transform `Aᵀ`.
+///
+/// # Safety
+/// On a processor that has the vector's instructions.
+#[inline(always)]
+#[allow(unsafe_code, clippy::inline_always)]
+unsafe fn output_line<V: Vector>(m: [V; POINTS]) -> [V; TILE] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (sum, difference) = (m[1].add(m[2]), m[1].sub(m[2]));
+        let (far_sum, far_difference) = (m[3].add(m[4]), m[3].sub(m[4]));
+        [
+            m[0].add(sum).add(far_sum),
+            difference.add_product(V::splat(2.0), far_difference),
+            sum.add_product(V::splat(4.0), far_sum),
+            difference.add_product(V::splat(8.0), far_difference).add(m[5]),
+        ]
+    }
+}
+
+for_each_isa! {
+    /// Transforms the inputs of a group of tiles to `[point][channel][tile of the group]`.
+    pub fn transform_input[V](input: &[Lanes], from: View, row: usize, group: Range<usize>, points: &mut [Lanes]) {
+        let inputs = from.channels;
+        for c in 0..inputs {
+            for (t, tile) in group.clone().enumerate() {
+                let mut lines = [[V::zero(); POINTS]; POINTS];
+                for (y, line) in lines.iter_mut().enumerate() {
+                    // The first line lies one row above the tile.
+                    if row + y == 0 || row + y > from.geometry.height {
+                        continue;
+                    }
+                    let first = from.start(row + y - 1, c) + tile * TILE - 1;
+                    let mut d = [V::zero(); POINTS];
+                    for (d, input) in d.iter_mut().zip(&input[first..first + POINTS]) {
+                        *d = V::load(input);
+                    }
+                    *line = input_line(d);
+                }
+                for x in 0..POINTS {
+                    let mut column = [V::zero(); POINTS];
+                    for (value, line) in column.iter_mut().zip(&lines) {
+                        *value = line[x];
+                    }
+                    let column = input_line(column);
+                    for (y, value) in column.iter().enumerate() {
+                        value.store(&raw mut points[((y * POINTS + x) * inputs + c) * GROUP + t]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+for_each_isa! {
+    /// Transforms products `[point][channel][tile of the group]` to a group of tiles of some output channels.
+    pub fn transform_output[V](
+        products: &[Lanes], channels: Range<usize>, row: usize, group: Range<usize>, start: Start<'_>,
+        output: &mut [Lanes], to: View,
+    ) {
+        for (c, channel) in channels.clone().enumerate() {
+            let bias = match start {
+                Start::Bias(bias) => V::splat(bias[channel]),
+                Start::Zero | Start::Output => V::zero(),
+            };
+            for (t, tile) in group.clone().enumerate() {
+                let mut lines = [[V::zero(); TILE]; POINTS];
+                for (y, line) in lines.iter_mut().enumerate() {
+                    let mut m = [V::zero(); POINTS];
+                    for (x, m) in m.iter_mut().enumerate() {
+                        *m = V::load(&raw const products[((y * POINTS + x) * channels.len() + c) * GROUP + t]);
+                    }
+                    *line = output_line(m);
+                }
+                for x in 0..TILE {
+                    let mut column = [V::zero(); POINTS];
+                    for (value, line) in column.iter_mut().zip(&lines) {
+                        *value = line[x];
+                    }
+                    let column = output_line(column);
+                    for (y, value) in column.iter().enumerate() {
+                        let into = &mut output[to.start(row + y, channel) + tile * TILE + x];
+                        let before = if matches!(start, Start::Output) { V::load(into) } else { bias };
+                        before.add(*value).store(into);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -9,9 +9,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use candle_nn::Optimizer as _;
-use trainyard_worker::networks::{
-    ColourizationNetwork, FastNetwork, NetworkConfig, NetworkKind, ReadableNetwork, evaluate,
-};
+use trainyard_worker::networks::{ColourizationNetwork, FastNetwork, NetworkConfig, NetworkKind, ReadableNetwork, evaluate};
 use trainyard_worker::optimizers::OptimizerConfig;
 use trainyard_worker::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
 
@@ -65,8 +63,7 @@ fn main() -> Result<(), Failure> {
     let batch: usize = option("batch", "100").parse()?;
     let folder = Some(option("data", "")).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     rayon::ThreadPoolBuilder::new().num_threads(option("threads", "2").parse()?).build_global()?;
-    let config =
-        NetworkConfig { kind, kernel: 3, num_filters: 32, num_colours: COLOURS, in_channels: 1, seed: 0 };
+    let config = NetworkConfig { kind, kernel: 3, num_filters: 32, num_colours: COLOURS, in_channels: 1, seed: 0 };
     let mut network: Box<dyn ColourizationNetwork> = match option("implementation", "fast").as_str() {
         "readable" => Box::new(ReadableNetwork::new(&config, &Device::Cpu)?),
         _ => Box::new(FastNetwork::new(&config)?),

@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 use trainyard_worker::kernels::blocked::Isa;
 use trainyard_worker::networks::functional::cross_entropy;
 use trainyard_worker::networks::layout::{NetworkLayout, ParameterLayout};
-use trainyard_worker::networks::{Buffers, ColourizationNetwork, NetworkConfig, NetworkKind, FastNetwork, ReadableNetwork};
+use trainyard_worker::networks::{Buffers, ColourizationNetwork, FastNetwork, NetworkConfig, NetworkKind, ReadableNetwork};
 use trainyard_worker::optimizers::OptimizerConfig;
 use trainyard_worker::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
 

@@ -6,11 +6,11 @@
 
 use std::ops::Range;
 
+use super::even_parts;
 use super::geometry::View;
 use super::isa::{Isa, Set};
 use super::taps::Taps;
 use super::vector::{Lanes, Vector};
-use super::even_parts;
 
 /// Columns of a register tile, at most.
 const TILE_COLUMNS: usize = 4;

@@ -2,10 +2,10 @@
 
 use super::geometry::View;
 use super::isa::for_each_isa;
-use super::vector::{LANES, Lanes};
+use super::vector::{Lanes, Vector};
 
-/// Which position of its window each maximum was, rows first, image by image.
-pub type Argmax = [u8; LANES];
+/// Which position of its window each maximum was, rows first, image by image: 0 to 3.
+pub type Argmax = Lanes;
 
 for_each_isa! {
     /// Pools a band of `rows` pooled rows; `argmax` is `[rows, channels, width]` of the pooled map. Of equal values the
@@ -24,16 +24,17 @@ for_each_isa! {
                 let positions = argmax.next().unwrap_or_default();
                 let windows = top.iter().zip(bottom).zip(&mut pooled[view.row(row, c)]).zip(positions);
                 for (((top, bottom), pooled), position) in windows {
-                    for i in 0..LANES {
-                        let (mut best, mut at) = (top[0].0[i], 0u8);
-                        for (candidate, index) in [(top[1].0[i], 1), (bottom[0].0[i], 2), (bottom[1].0[i], 3)] {
-                            let better = candidate > best || candidate.is_nan();
-                            best = if better { candidate } else { best };
-                            at = if better { index } else { at };
-                        }
-                        pooled.0[i] = best;
-                        position[i] = at;
+                    let (mut best, mut at) = (V::load(&raw const top[0]), V::zero());
+                    for (candidate, index) in [(&top[1], 1.0), (&bottom[0], 2.0), (&bottom[1], 3.0)] {
+                        let (candidate, index) = (V::load(candidate), V::splat(index));
+                        at = index.where_greater(candidate, best, at);
+                        best = candidate.where_greater(candidate, best, best);
+                        // A NaN is not equal to itself.
+                        at = at.where_equal(candidate, candidate, index);
+                        best = best.where_equal(candidate, candidate, candidate);
                     }
+                    best.store(pooled);
+                    at.store(position);
                 }
             }
         }
@@ -53,13 +54,13 @@ for_each_isa! {
         for row in 0..rows {
             for c in 0..view.channels {
                 let positions = argmax.next().unwrap_or_default();
-                for (half, row_of_window) in [(0u8, 2 * row), (2, 2 * row + 1)] {
+                for (first, row_of_window) in [(0.0, 2 * row), (2.0, 2 * row + 1)] {
+                    let (left, right) = (V::splat(first), V::splat(first + 1.0));
                     let into = wide[to.row(row_of_window, c)].as_chunks_mut::<2>().0;
                     for ((into, g), position) in into.iter_mut().zip(&pooled[view.row(row, c)]).zip(positions) {
-                        for i in 0..LANES {
-                            into[0].0[i] = if position[i] == half { g.0[i] } else { 0.0 };
-                            into[1].0[i] = if position[i] == half + 1 { g.0[i] } else { 0.0 };
-                        }
+                        let (g, position) = (V::load(g), V::load(position));
+                        g.where_equal(position, left, V::zero()).store(&raw mut into[0]);
+                        g.where_equal(position, right, V::zero()).store(&raw mut into[1]);
                     }
                 }
             }

@@ -25,8 +25,7 @@ const PIXELS_PER_LOGARITHM: usize = 7;
 unsafe fn exp<V: Vector>(x: V) -> V {
     // Adding and subtracting 1.5·2²³ rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
-    const POLYNOMIAL: [f32; 6] =
-        [1.987_569_15e-4, 1.398_199_95e-3, 8.333_451_9e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+    const POLYNOMIAL: [f32; 6] = [1.987_569_15e-4, 1.398_199_95e-3, 8.333_451_9e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
     // SAFETY: the caller's.
     unsafe {
         let x = V::splat(-87.0).max(x);

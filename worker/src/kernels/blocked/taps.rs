@@ -89,11 +89,7 @@ impl Taps {
             let input = output_step * ((phase - tap.input) / input_step) + signed(tap.output);
             Tap { output: phase.unsigned_abs(), input, kernel: tap.kernel.clone() }
         };
-        Self {
-            input_step: self.output_step,
-            output_step: self.input_step,
-            taps: self.taps.iter().map(tap).collect(),
-        }
+        Self { input_step: self.output_step, output_step: self.input_step, taps: self.taps.iter().map(tap).collect() }
     }
 
     /// Indices of the taps of one output phase.

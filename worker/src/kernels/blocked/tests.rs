@@ -4,8 +4,7 @@ use super::convolve::{Convolution, Start, convolve};
 use super::geometry::{Geometry, View};
 use super::isa::Isa;
 use super::normalize::{
-    Channel, ChannelGradient, GradientSums, Moments, gradient_sums, input_gradient, mean_and_variance, moments,
-    normalize_relu,
+    Channel, ChannelGradient, GradientSums, Moments, gradient_sums, input_gradient, mean_and_variance, moments, normalize_relu,
 };
 use super::pool::{Argmax, max_pool, max_pool_gradient};
 use super::softmax::{NO_CLASS, cross_entropy};
@@ -111,8 +110,7 @@ impl Problem {
         let mut view = |step: usize, channels: usize| {
             let (channel, more) = (shapes.up_to(3) - 1, shapes.up_to(2) - 1);
             let channels_of_map = channels + channel + more;
-            let geometry =
-                Geometry { height: height * step, width: width * step, channels: channels_of_map, halo: kernel / 2 };
+            let geometry = Geometry { height: height * step, width: width * step, channels: channels_of_map, halo: kernel / 2 };
             View { geometry, channel, channels }
         };
         let (from, to) = (view(taps.input_step, input_channels), view(taps.output_step, output_channels));
@@ -298,10 +296,8 @@ fn moments_far_from_zero_keep_their_precision() {
         let mut of_channels = [Moments::default(); 3];
         moments(isa, &z, view, 4, live, &mut of_channels);
         for (c, moments) in of_channels.iter().enumerate() {
-            let values: Vec<f64> = (0..4)
-                .flat_map(|row| &z[view.row(row, c)])
-                .flat_map(|lanes| lanes.0[..live].iter().map(|&z| f64::from(z)))
-                .collect();
+            let values: Vec<f64> =
+                (0..4).flat_map(|row| &z[view.row(row, c)]).flat_map(|lanes| lanes.0[..live].iter().map(|&z| f64::from(z))).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             let variance = values.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / values.len() as f64;
             let (own_mean, own_variance) = mean_and_variance([*moments].into_iter());
@@ -314,9 +310,8 @@ fn moments_far_from_zero_keep_their_precision() {
 fn elementwise_kernels_agree_on_every_instruction_set() {
     let view = whole(4, 6, 5);
     let (z, g) = (random_block(2, view.geometry), random_block(3, view.geometry));
-    let channels: Vec<Channel> = (0..5)
-        .map(|c| Channel { mean: 0.1 * c as f32, inverse_deviation: 2.0, scale: 1.5, shift: -0.1 })
-        .collect();
+    let channels: Vec<Channel> =
+        (0..5).map(|c| Channel { mean: 0.1 * c as f32, inverse_deviation: 2.0, scale: 1.5, shift: -0.1 }).collect();
     let live = 9;
     let run = |isa: Isa| {
         let mut a = vec![Lanes::ZERO; z.len()];
@@ -326,7 +321,7 @@ fn elementwise_kernels_agree_on_every_instruction_set() {
         let backward: Vec<_> = channels.iter().zip(sums).map(|(c, s)| (*c, ChannelGradient::new(c, s, 216.0))).collect();
         let mut dz = g.clone();
         input_gradient(isa, (&mut dz, view), (&z, view), &backward, 4, live);
-        let (small, mut argmax) = (whole(2, 3, 5), vec![Argmax::default(); 30]);
+        let (small, mut argmax) = (whole(2, 3, 5), vec![Argmax::ZERO; 30]);
         let mut pooled = vec![Lanes::ZERO; small.geometry.block_len()];
         max_pool(isa, (&z, view), 2, (&mut pooled, small), &mut argmax);
         let mut wide = vec![Lanes::ZERO; z.len()];
@@ -349,9 +344,8 @@ fn cross_entropy_and_its_gradient_follow_their_definition() {
     let mut logits = random_block(4, view.geometry);
     logits.iter_mut().for_each(|lanes| lanes.0.iter_mut().for_each(|l| *l *= 40.0));
     let live = 13;
-    let classes: Vec<Lanes> = (0..10)
-        .map(|p| Lanes(std::array::from_fn(|lane| if lane < live { ((p + lane) % 7) as f32 } else { NO_CLASS })))
-        .collect();
+    let classes: Vec<Lanes> =
+        (0..10).map(|p| Lanes(std::array::from_fn(|lane| if lane < live { ((p + lane) % 7) as f32 } else { NO_CLASS }))).collect();
     let (mut loss, mut hits) = (0.0, 0);
     let mut expected = vec![Lanes::ZERO; logits.len()];
     for (p, class) in classes.iter().enumerate() {
@@ -376,6 +370,25 @@ fn cross_entropy_and_its_gradient_follow_their_definition() {
         assert_near(&flat(&own), &flat(&expected), 1e-6);
         let score = cross_entropy(isa, (&mut logits.clone(), view), &classes, 2, live, None);
         assert_eq!(score.hits, hits);
+    }
+}
+
+#[test]
+fn pooling_takes_the_first_of_equals_and_passes_nan_on() {
+    let (wide, small) = (whole(2, 4, 1), whole(1, 2, 1));
+    for isa in Isa::available() {
+        let mut input = vec![Lanes::ZERO; wide.geometry.block_len()];
+        for (row, values) in [[5.0, 5.0, 0.0, 7.0], [5.0, f32::NAN, 7.0, 7.0]].iter().enumerate() {
+            for (lanes, &value) in input[wide.row(row, 0)].iter_mut().zip(values) {
+                lanes.0 = std::array::from_fn(|lane| if lane == 0 && value.is_nan() { 1.0 } else { value });
+            }
+        }
+        let (mut pooled, mut argmax) = (vec![Lanes::ZERO; small.geometry.block_len()], [Lanes::ZERO; 2]);
+        max_pool(isa, (&input, wide), 1, (&mut pooled, small), &mut argmax);
+        let first = small.start(0, 0);
+        assert_eq!((pooled[first].0[0], argmax[0].0[0]), (5.0, 0.0));
+        assert!(pooled[first].0[1].is_nan() && argmax[0].0[1] == 3.0);
+        assert_eq!((pooled[first + 1].0[0], argmax[1].0[0]), (7.0, 1.0));
     }
 }
 

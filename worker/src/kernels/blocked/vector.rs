@@ -288,17 +288,32 @@ pub(super) mod x86 {
         #[inline(always)]
         unsafe fn gate(self, gate: Self) -> Self {
             // SAFETY: the caller vouches for the instruction set.
-            unsafe { Self(_mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.0, _mm256_setzero_ps())), _mm256_and_ps(self.1, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.1, _mm256_setzero_ps()))) }
+            unsafe {
+                Self(
+                    _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.0, _mm256_setzero_ps())),
+                    _mm256_and_ps(self.1, _mm256_cmp_ps::<_CMP_NLE_UQ>(gate.1, _mm256_setzero_ps())),
+                )
+            }
         }
         #[inline(always)]
         unsafe fn where_greater(self, a: Self, b: Self, other: Self) -> Self {
             // SAFETY: the caller vouches for the instruction set.
-            unsafe { Self(_mm256_blendv_ps(other.0, self.0, _mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0)), _mm256_blendv_ps(other.1, self.1, _mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1))) }
+            unsafe {
+                Self(
+                    _mm256_blendv_ps(other.0, self.0, _mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0)),
+                    _mm256_blendv_ps(other.1, self.1, _mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1)),
+                )
+            }
         }
         #[inline(always)]
         unsafe fn where_equal(self, a: Self, b: Self, other: Self) -> Self {
             // SAFETY: the caller vouches for the instruction set.
-            unsafe { Self(_mm256_blendv_ps(other.0, self.0, _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0)), _mm256_blendv_ps(other.1, self.1, _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1))) }
+            unsafe {
+                Self(
+                    _mm256_blendv_ps(other.0, self.0, _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0)),
+                    _mm256_blendv_ps(other.1, self.1, _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1)),
+                )
+            }
         }
         #[inline(always)]
         unsafe fn power_of_two(self) -> Self {

@@ -49,9 +49,8 @@ impl WeightGradient {
             for row in 0..convolution.rows.taps.len() {
                 for column_phase in 0..convolution.columns.output_step {
                     let taps: Vec<usize> = convolution.columns.phase(column_phase).collect();
-                    let streams: Vec<(usize, usize)> = (0..convolution.input_channels)
-                        .flat_map(|channel| taps.iter().map(move |&tap| (channel, tap)))
-                        .collect();
+                    let streams: Vec<(usize, usize)> =
+                        (0..convolution.input_channels).flat_map(|channel| taps.iter().map(move |&tap| (channel, tap))).collect();
                     tiles.extend(even_parts(streams.len(), TILE_STREAMS).into_iter().map(|part| Tile {
                         row,
                         column_phase,

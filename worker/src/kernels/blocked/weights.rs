@@ -58,13 +58,7 @@ pub enum Direction {
 ///
 /// # Panics
 /// Where lengths do not fit.
-pub fn pack(
-    convolution: &Convolution,
-    shape: &WeightShape,
-    direction: Direction,
-    weights: &[f32],
-    packed: &mut [f32],
-) {
+pub fn pack(convolution: &Convolution, shape: &WeightShape, direction: Direction, weights: &[f32], packed: &mut [f32]) {
     assert_eq!(weights.len(), shape.len(), "weights do not fit their shape");
     let matrices = convolution.matrices() * convolution.input_channels;
     assert_eq!(packed.len(), matrices * convolution.output_channels, "packed weights do not fit");
@@ -91,13 +85,7 @@ fn summed(weights: &[f32], kernel: usize, row: &Tap, column: &Tap) -> f32 {
 }
 
 /// Adds the gradient of one element of a weight matrix to every weight summed in it.
-pub(super) fn scatter(
-    shape: &WeightShape,
-    (input, output): (usize, usize),
-    (row, column): (&Tap, &Tap),
-    gradient: f32,
-    into: &mut [f32],
-) {
+pub(super) fn scatter(shape: &WeightShape, (input, output): (usize, usize), (row, column): (&Tap, &Tap), gradient: f32, into: &mut [f32]) {
     let index = shape.index(input, output);
     for r in row.kernel.clone() {
         for into in &mut into[index + r * shape.kernel..][column.kernel.clone()] {

@@ -61,13 +61,7 @@ pub fn scratch_len(convolution: &Convolution) -> usize {
 ///
 /// # Panics
 /// Where lengths do not fit.
-pub fn pack(
-    convolution: &Convolution,
-    shape: &WeightShape,
-    direction: Direction,
-    weights: &[f32],
-    packed: &mut [f32],
-) {
+pub fn pack(convolution: &Convolution, shape: &WeightShape, direction: Direction, weights: &[f32], packed: &mut [f32]) {
     assert_eq!(packed.len(), packed_len(convolution), "packed weights do not fit");
     let inputs = convolution.input_channels;
     for channels in convolution.channel_tiles() {
@@ -83,8 +77,7 @@ pub fn pack(
                     }
                 }
                 for (y, left) in KERNEL.iter().enumerate() {
-                    let row: [f32; 3] =
-                        std::array::from_fn(|x| left[0] * g[0][x] + left[1] * g[1][x] + left[2] * g[2][x]);
+                    let row: [f32; 3] = std::array::from_fn(|x| left[0] * g[0][x] + left[1] * g[1][x] + left[2] * g[2][x]);
                     for (x, right) in KERNEL.iter().enumerate() {
                         let value = row[0] * right[0] + row[1] * right[1] + row[2] * right[2];
                         tile[((y * POINTS + x) * inputs + input) * channels.len() + c] = value;

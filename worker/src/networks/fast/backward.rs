@@ -58,13 +58,7 @@ pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32
 
 /// The gradients of batch norm's weight and bias, and how the gradient of its input comes from that of its output.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-fn through_batch_norm(
-    images: usize,
-    stage: &Stage,
-    norm: &Normalization,
-    state: &mut StageState,
-    gradient: &mut [f32],
-) {
+fn through_batch_norm(images: usize, stage: &Stage, norm: &Normalization, state: &mut StageState, gradient: &mut [f32]) {
     let geometry = stage.normalized().view.geometry;
     let count = (images * geometry.height * geometry.width) as f64;
     let channels = state.channels.len();
@@ -82,14 +76,7 @@ fn through_batch_norm(
 }
 
 /// Turns the gradient of the stage's activation into that of its convolution's output.
-fn through_rectifier(
-    isa: Isa,
-    images: usize,
-    maps: &mut Maps,
-    stage: &Stage,
-    norm: &Normalization,
-    state: &StageState,
-) {
+fn through_rectifier(isa: Isa, images: usize, maps: &mut Maps, stage: &Stage, norm: &Normalization, state: &StageState) {
     let (z_view, view) = (stage.normalized().view, norm.gradient.view);
     let rows = band_rows(view.geometry.height, view.geometry.row_step());
     let bands = view.geometry.height / rows;
@@ -118,25 +105,17 @@ fn through_rectifier(
 
 /// The gradient of the last convolution's bias: the logits' gradient summed over images and pixels.
 #[allow(clippy::cast_possible_truncation)]
-fn bias_gradient(
-    isa: Isa,
-    images: usize,
-    maps: &Maps,
-    stage: &Stage,
-    sums: &mut [f64],
-    gradient: &mut [f32],
-) {
+fn bias_gradient(isa: Isa, images: usize, maps: &Maps, stage: &Stage, sums: &mut [f64], gradient: &mut [f32]) {
     let view = stage.output.view;
     let rows = band_rows(view.geometry.height, view.geometry.row_step());
     let bands = view.geometry.height / rows;
     let map = maps.get(stage.output);
     let count = map.len() / (rows * view.geometry.row_step());
-    map.par_chunks(rows * view.geometry.row_step())
-        .zip(sums.par_chunks_mut(view.channels))
-        .enumerate()
-        .for_each(|(index, (band, sums))| {
+    map.par_chunks(rows * view.geometry.row_step()).zip(sums.par_chunks_mut(view.channels)).enumerate().for_each(
+        |(index, (band, sums))| {
             channel_sums(isa, (band, view), rows, Task::new(index, bands, images).live, sums);
-        });
+        },
+    );
     for (c, gradient) in gradient.iter_mut().enumerate() {
         *gradient = sums[..count * view.channels].iter().skip(c).step_by(view.channels).sum::<f64>() as f32;
     }

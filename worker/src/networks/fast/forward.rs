@@ -26,13 +26,7 @@ pub(super) enum Finish {
 
 /// Runs the network on the images and classes in the workspace. Batch norm takes the running statistics where they are
 /// given, else the batch's, which stay in the workspace.
-pub(super) fn forward(
-    plan: &Plan,
-    workspace: &mut Workspace,
-    parameters: &[f32],
-    running: Option<&[f32]>,
-    finish: Finish,
-) -> Score {
+pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32], running: Option<&[f32]>, finish: Finish) -> Score {
     let Workspace { isa, images, maps, stages, scratch, .. } = workspace;
     for (stage, state) in plan.stages.iter().zip(stages.iter_mut()) {
         let weights = &parameters[stage.weight.clone()];
@@ -76,12 +70,8 @@ fn convolve_bands(
     let [input, output] = maps.disjoint([stage.input, stage.output]);
     let input = &*input;
     let StageState { forward_weights, moments: all_moments, .. } = state;
-    output
-        .par_chunks_mut(rows * to.geometry.row_step())
-        .zip(all_moments.par_chunks_mut(to.channels))
-        .with_max_len(1)
-        .enumerate()
-        .for_each(|(index, (output, of_channels))| {
+    output.par_chunks_mut(rows * to.geometry.row_step()).zip(all_moments.par_chunks_mut(to.channels)).with_max_len(1).enumerate().for_each(
+        |(index, (output, of_channels))| {
             let task = Task::new(index, bands, images);
             let block = block(input, from, task.block);
             let band = task.band * grid..(task.band + 1) * grid;
@@ -89,7 +79,8 @@ fn convolve_bands(
             if training {
                 moments(isa, output, to, rows, task.live, of_channels);
             }
-        });
+        },
+    );
     output.len() / (rows * to.geometry.row_step())
 }
 

@@ -25,9 +25,7 @@ use self::plan::Plan;
 use self::workspace::Workspace;
 use super::functional::class_indices;
 use super::layers::BATCH_NORM_MOMENTUM;
-use super::{
-    Buffers, ColourizationNetwork, NetworkConfig, NetworkError, NetworkLayout, ReadableNetwork, Result, SIZE_MULTIPLE,
-};
+use super::{Buffers, ColourizationNetwork, NetworkConfig, NetworkError, NetworkLayout, ReadableNetwork, Result, SIZE_MULTIPLE};
 use crate::kernels::blocked::transfer::{load_classes, load_images, store_images};
 use crate::kernels::blocked::{Isa, LANES};
 use crate::kernels::cross_entropy::Score;
@@ -72,12 +70,7 @@ impl FastNetwork {
     }
 
     /// The engine for a batch, with the images loaded.
-    fn load<'a>(
-        &self,
-        engine: &'a mut Option<Engine>,
-        grey: &Tensor,
-        training: bool,
-    ) -> Result<&'a mut Engine> {
+    fn load<'a>(&self, engine: &'a mut Option<Engine>, grey: &Tensor, training: bool) -> Result<&'a mut Engine> {
         let (images, channels, height, width) = self.readable.check_grey(grey)?;
         let kept = engine.take().filter(|engine| (engine.plan.height, engine.plan.width) == (height, width));
         let engine = engine.insert(kept.unwrap_or_else(|| Engine {
@@ -153,9 +146,7 @@ impl ColourizationNetwork for FastNetwork {
             self.load_classes(engine, grey, classes)?;
             let plan = &engine.plan;
             if engine.workspace.images * plan.height * plan.width / (SIZE_MULTIPLE * SIZE_MULTIPLE) < 2 {
-                return Err(NetworkError::Input(
-                    "one image of 4×4 pixels is too little for batch norm in training".into(),
-                ));
+                return Err(NetworkError::Input("one image of 4×4 pixels is too little for batch norm in training".into()));
             }
             engine.workspace.generation
         };

@@ -193,12 +193,7 @@ impl Builder<'_> {
         let convolution = Convolution::square(&taps, input.view.channels, channels);
         Stage {
             weight_gradient: WeightGradient::new(&convolution),
-            shape: WeightShape {
-                input_channels: input.view.channels,
-                output_channels: channels,
-                kernel: k,
-                transposed: kind == Kind::Up,
-            },
+            shape: WeightShape { input_channels: input.view.channels, output_channels: channels, kernel: k, transposed: kind == Kind::Up },
             path: Path::new(convolution, output.view.geometry.height, output.view.geometry.width),
             weight: self.range(&format!("{name}.weight")),
             bias: self.range(&format!("{name}.bias")),

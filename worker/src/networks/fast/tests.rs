@@ -52,9 +52,8 @@ fn losses_gradients_and_logits_agree_with_the_readable_network_on_many_shapes() 
             assert!((a - b).abs() <= 1e-5 * b.abs(), "{kind:?} {kernel}: {a} {b}");
             assert_near(&own, &reference, 1e-4);
             assert_near(&fast.buffers().running, &readable.buffers().running, 1e-5);
-            let logits = |network: &dyn ColourizationNetwork| {
-                network.logits(&batch.0).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
-            };
+            let logits =
+                |network: &dyn ColourizationNetwork| network.logits(&batch.0).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
             assert_near(&logits(&fast), &logits(&readable), 1e-4);
             let (a, b) = (evaluate(&fast, &batch.0, &batch.1, 2).unwrap(), evaluate(&readable, &batch.0, &batch.1, 2).unwrap());
             assert!((a.loss - b.loss).abs() < 1e-5 * b.loss && (a.accuracy - b.accuracy).abs() < 0.01, "{a:?} {b:?}");
@@ -149,9 +148,7 @@ fn only_the_newest_loss_has_a_backward_pass_and_it_may_be_asked_twice() {
     let old = network.loss(&grey, &classes).unwrap();
     let new = network.loss(&grey, &classes).unwrap();
     assert!(old.backward().is_err());
-    let gradient = |loss: &Tensor| {
-        loss.backward().unwrap().get(network.parameters()).unwrap().to_vec1::<f32>().unwrap()
-    };
+    let gradient = |loss: &Tensor| loss.backward().unwrap().get(network.parameters()).unwrap().to_vec1::<f32>().unwrap();
     let (once, twice) = (gradient(&new), gradient(&new));
     assert_eq!(once, twice);
     let doubled = gradient(&(&new * 2.0).unwrap());

@@ -138,7 +138,7 @@ impl StageState {
         let z = stage.normalized().view;
         if stage.pooled.is_some() {
             let pixels = z.geometry.height * z.geometry.width;
-            self.argmax.resize(blocks * pixels * z.channels, Argmax::default());
+            self.argmax.resize(blocks * pixels * z.channels, Lanes::ZERO);
         }
         self.channels.resize(z.channels, Channel::default());
         self.moments.resize(blocks * z.geometry.height * z.channels, Moments::default());

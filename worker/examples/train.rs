@@ -31,7 +31,7 @@ fn images(folder: Option<PathBuf>, count: usize) -> Result<(Tensor, Tensor), Fai
     let (mut grey, mut classes) = (Vec::new(), Vec::new());
     let records = match folder {
         Some(folder) => std::fs::read(folder.join("data_batch_1.bin"))?,
-        None => (0..count * (1 + 3 * PLANE)).map(|i| (i * 2_654_435_761 >> 7) as u8).collect(),
+        None => (0..count * (1 + 3 * PLANE)).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect(),
     };
     for record in records.chunks_exact(1 + 3 * PLANE).take(count) {
         for pixel in 0..PLANE {

@@ -64,6 +64,7 @@ impl std::fmt::Display for Isa {
 macro_rules! for_each_isa {
     ($(#[$attribute:meta])* pub fn $name:ident[$vector:ident]($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$attribute])*
+        #[allow(clippy::too_many_arguments)]
         pub fn $name(isa: $crate::kernels::blocked::isa::Isa, $($argument: $type),*) $(-> $result)? {
             /// # Safety
             /// On a processor that has the vector's instructions.

@@ -2,7 +2,7 @@
 
 use super::geometry::View;
 use super::isa::for_each_isa;
-use super::vector::{Lanes, Vector};
+use super::vector::Lanes;
 
 /// Which position of its window each maximum was, rows first, image by image: 0 to 3.
 pub type Argmax = Lanes;

@@ -290,7 +290,7 @@ fn whole(height: usize, width: usize, channels: usize) -> View {
 fn moments_far_from_zero_keep_their_precision() {
     let view = whole(4, 7, 3);
     let mut z = random_block(1, view.geometry);
-    z.iter_mut().for_each(|lanes| lanes.0.iter_mut().for_each(|z| *z = 1000.0 + *z));
+    z.iter_mut().for_each(|lanes| lanes.0.iter_mut().for_each(|z| *z += 1000.0));
     let live = 11;
     for isa in Isa::available() {
         let mut of_channels = [Moments::default(); 3];

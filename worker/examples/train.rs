@@ -1,8 +1,8 @@
 //! The bare training loop on CIFAR-10 records, without a service around it: what speed is measured on.
 //!
-//! `train NETWORK [--data FOLDER] [--epochs 3] [--steps 50] [--batch 100] [--evaluate 1000] [--threads 2] [--implementation
-//! fast|readable]`
-//! prints one line an epoch. Without `--data` the images are noise, which takes as long.
+//! `train NETWORK [--data FOLDER] [--epochs 3] [--steps 50] [--batch 100] [--evaluate 1000] [--threads 2]
+//! [--kernel 3] [--filters 32] [--side 32] [--implementation fast|readable]` prints one line an epoch. Without `--data`
+//! the images are noise, which takes as long and may have any side.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -13,8 +13,8 @@ use trainyard_worker::networks::{ColourizationNetwork, FastNetwork, NetworkConfi
 use trainyard_worker::optimizers::OptimizerConfig;
 use trainyard_worker::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
 
+/// Side of CIFAR-10's images.
 const SIDE: usize = 32;
-const PLANE: usize = SIDE * SIDE;
 const COLOURS: usize = 24;
 
 type Failure = Box<dyn std::error::Error>;
@@ -25,24 +25,25 @@ fn option(name: &str, default: &str) -> String {
     words.nth(1).unwrap_or_else(|| default.to_owned())
 }
 
-/// Grey images and classes, from the horses of CIFAR-10 where a folder is given. A class here is the brightness in equal
+/// Square grey images and classes, from the horses of CIFAR-10 where a folder is given. A class here is the brightness in equal
 /// steps: the arithmetic of a step does not depend on what the classes mean.
-fn images(folder: Option<PathBuf>, count: usize) -> Result<(Tensor, Tensor), Failure> {
-    let (mut grey, mut classes) = (Vec::new(), Vec::new());
+fn images(folder: Option<PathBuf>, count: usize, side: usize) -> Result<(Tensor, Tensor), Failure> {
+    let (side, mut grey, mut classes) = (if folder.is_some() { SIDE } else { side }, Vec::new(), Vec::new());
+    let plane = side * side;
     let records = match folder {
         Some(folder) => std::fs::read(folder.join("data_batch_1.bin"))?,
-        None => (0..count * (1 + 3 * PLANE)).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect(),
+        None => (0..count * (1 + 3 * plane)).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect(),
     };
-    for record in records.chunks_exact(1 + 3 * PLANE).take(count) {
-        for pixel in 0..PLANE {
-            let sum: u32 = (0..3).map(|channel| u32::from(record[1 + channel * PLANE + pixel])).sum();
+    for record in records.chunks_exact(1 + 3 * plane).take(count) {
+        for pixel in 0..plane {
+            let sum: u32 = (0..3).map(|channel| u32::from(record[1 + channel * plane + pixel])).sum();
             grey.push(sum as f32 / 768.0);
             classes.push((sum as usize * COLOURS / 766) as u8);
         }
     }
-    let count = grey.len() / PLANE;
-    let grey = Tensor::from_vec(grey, (count, 1, SIDE, SIDE), &Device::Cpu)?;
-    Ok((grey, Tensor::from_vec(classes, (count, SIDE, SIDE), &Device::Cpu)?))
+    let count = grey.len() / plane;
+    let grey = Tensor::from_vec(grey, (count, 1, side, side), &Device::Cpu)?;
+    Ok((grey, Tensor::from_vec(classes, (count, side, side), &Device::Cpu)?))
 }
 
 /// Peak resident memory of this process in MB, where the system tells.
@@ -63,30 +64,39 @@ fn main() -> Result<(), Failure> {
     let batch: usize = option("batch", "100").parse()?;
     let folder = Some(option("data", "")).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     rayon::ThreadPoolBuilder::new().num_threads(option("threads", "2").parse()?).build_global()?;
-    let config = NetworkConfig { kind, kernel: 3, num_filters: 32, num_colours: COLOURS, in_channels: 1, seed: 0 };
+    let config = NetworkConfig {
+        kind,
+        kernel: option("kernel", "3").parse()?,
+        num_filters: option("filters", "32").parse()?,
+        num_colours: COLOURS,
+        in_channels: 1,
+        seed: 0,
+    };
     let mut network: Box<dyn ColourizationNetwork> = match option("implementation", "fast").as_str() {
         "readable" => Box::new(ReadableNetwork::new(&config, &Device::Cpu)?),
         _ => Box::new(FastNetwork::new(&config)?),
     };
-    let (grey, classes) = images(folder, steps * batch)?;
+    let (grey, classes) = images(folder, steps * batch, option("side", "32").parse()?)?;
     let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
     let adam = VarOptimizerConfig { optimizer: adam, learning_rate: 1e-3 };
     let mut adam = VarOptimizer::new(vec![network.parameters().clone()], adam)?;
     let steps = grey.dim(0)? / batch;
     for epoch in 1..=epochs {
-        let (start, mut total) = (Instant::now(), 0.0);
+        let (start, mut total, mut fastest) = (Instant::now(), 0.0, f64::INFINITY);
         for step in 0..steps {
+            let step_start = Instant::now();
             let grey = grey.narrow(0, step * batch, batch)?;
             let loss = network.loss(&grey, &classes.narrow(0, step * batch, batch)?)?;
             adam.step(&loss.backward()?)?;
             total += loss.to_scalar::<f32>()?;
+            fastest = fastest.min(step_start.elapsed().as_secs_f64() * 1e3);
         }
         let ms = start.elapsed().as_secs_f64() * 1e3 / steps as f64;
         let start = Instant::now();
         let count = option("evaluate", "1000").parse::<usize>()?.clamp(batch, grey.dim(0)?);
         let score = evaluate(&*network, &grey.narrow(0, 0, count)?, &classes.narrow(0, 0, count)?, batch)?;
         println!(
-            "epoch {epoch} train_loss {:.4} accuracy {:.4} ms_per_step {ms:.2} evaluation_ms {:.1} peak_mb {:.0}",
+            "epoch {epoch} train_loss {:.4} accuracy {:.4} ms_per_step {ms:.2} fastest_step_ms {fastest:.2} evaluation_ms {:.1} peak_mb {:.0}",
             total / steps as f32,
             score.accuracy,
             start.elapsed().as_secs_f64() * 1e3,

@@ -227,12 +227,26 @@ unsafe fn run_portable<const P: usize, const C: usize>(tile: &Tile<'_>) {
     unsafe { body::<Lanes, P, C>(tile) }
 }
 
+/// Eight lanes and two columns at a time, whose sums fit the 16 registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[allow(unsafe_code)]
 unsafe fn run_avx2<const P: usize, const C: usize>(tile: &Tile<'_>) {
-    // SAFETY: the caller's.
-    unsafe { body::<super::vector::x86::Pair, P, C>(tile) }
+    use super::vector::LANES;
+    use super::x86::Half;
+    for half in 0..2 {
+        for column in (0..P).step_by(2) {
+            // SAFETY: the caller's; each half of the lanes of each column is walked once.
+            unsafe {
+                let part = Tile {
+                    input: tile.input.add(column * tile.input_column_step).cast::<f32>().add(half * LANES / 2).cast(),
+                    output: tile.output.add(column * tile.output_column_step).cast::<f32>().add(half * LANES / 2).cast(),
+                    ..*tile
+                };
+                if column + 1 < P { body::<Half, 2, C>(&part) } else { body::<Half, 1, C>(&part) }
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -81,7 +81,7 @@ macro_rules! for_each_isa {
             #[allow(clippy::too_many_arguments, unsafe_code)]
             fn avx2($($argument: $type),*) $(-> $result)? {
                 // SAFETY: compiled for AVX2 and FMA.
-                unsafe { body::<$crate::kernels::blocked::vector::x86::Pair>($($argument),*) }
+                unsafe { body::<$crate::kernels::blocked::x86::Pair>($($argument),*) }
             }
 
             #[cfg(target_arch = "x86_64")]

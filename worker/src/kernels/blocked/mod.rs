@@ -29,6 +29,8 @@ pub mod vector;
 pub mod weight_gradient;
 pub mod weights;
 pub mod winograd;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use geometry::{Geometry, View};
 pub use isa::Isa;

@@ -244,12 +244,29 @@ unsafe fn run_portable<const A: usize, const B: usize>(visit: &Visit) {
     unsafe { body::<Lanes, A, B>(visit) }
 }
 
+/// Eight lanes and up to three streams at a time, whose sums fit the 16 registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[allow(unsafe_code)]
 unsafe fn run_avx2<const A: usize, const B: usize>(visit: &Visit) {
-    // SAFETY: the caller's.
-    unsafe { body::<super::vector::x86::Pair, A, B>(visit) }
+    use super::x86::Half;
+    for half in 0..2 {
+        for first in (0..A).step_by(3) {
+            let mut part = Visit { outputs: visit.outputs.cast::<f32>().wrapping_add(half * LANES / 2).cast(), ..*visit };
+            for (own, stream) in part.streams.iter_mut().zip(&visit.streams[first..A]) {
+                *own = stream.cast::<f32>().wrapping_add(half * LANES / 2).cast();
+            }
+            part.sums = visit.sums.wrapping_add(first * B).cast::<f32>().wrapping_add(half * LANES / 2).cast();
+            // SAFETY: the caller's; each half of the lanes of each stream is walked once.
+            unsafe {
+                match A - first {
+                    1 => body::<Half, 1, B>(&part),
+                    2 => body::<Half, 2, B>(&part),
+                    _ => body::<Half, 3, B>(&part),
+                }
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -42,7 +42,8 @@ pub fn colourization(epochs: u64) -> Value {
 /// A colourization that takes some seconds, so that something can happen to it on the way.
 pub fn long_colourization() -> Value {
     let mut job = colourization(60);
-    job["spec"]["dataset"]["train_images"] = json!(128);
+    job["spec"]["dataset"]["train_images"] = json!(256);
     job["spec"]["dataset"]["size"] = json!(32);
+    job["spec"]["network"]["num_filters"] = json!(16);
     job
 }

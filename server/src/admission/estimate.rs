@@ -16,7 +16,7 @@ use trainyard_wire::spec::regression::Record;
 
 /// Bytes of a metric's point in the database, with its index.
 const POINT_BYTES: u64 = 48;
-/// Metrics that a regression records at a step.
+/// Metrics that a regression without a penalty records at a step. With one the mean squared error is apart from the loss.
 const REGRESSION_METRICS: u64 = 6;
 /// Metrics that a colourization records at a step, and at an epoch.
 const COLOURIZATION_METRICS: u64 = 4;
@@ -24,6 +24,14 @@ const COLOURIZATION_METRICS: u64 = 4;
 const PALETTE_ROUNDS: u64 = 50;
 /// Pictures in a row of a sample: grey, truth, prediction, error.
 const SAMPLE_PICTURES: u64 = 4;
+/// Bytes a training pixel: three colours, of which grey (f32) and class are made.
+const TRAIN_PIXEL_BYTES: u64 = 8;
+/// Bytes a validation pixel: grey and class, and both once more as tensors, made in vectors that grow by doubling.
+const VAL_PIXEL_BYTES: u64 = 15;
+/// Threads that may each sum a weight's gradient over a part of the batch.
+const MOST_PARTIAL_SUMS: u64 = 32;
+/// Copies of the parameters beside those of a step: the best model, the last one, and a checkpoint that is written and sent.
+const MODEL_COPIES: u64 = 4;
 
 /// How large a run's data are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +60,24 @@ fn optimizer_slots(name: OptimizerName) -> u64 {
     }
 }
 
+/// Bytes of a run's checkpoint: the weights and the optimizer's state, in f64 for a regression and f32 for a colourization. No artifact is larger, as a
+/// model is the weights alone.
+pub(super) fn checkpoint_bytes(spec: &Spec, estimate: &Estimate) -> u64 {
+    let (number, optimizer) = match spec {
+        Spec::Regression(spec) => (8, spec.optimizer.name),
+        Spec::Colourization(spec) => (4, spec.optimizer.name),
+    };
+    product(&[number, estimate.parameters, optimizer_slots(optimizer).saturating_add(1)])
+}
+
 /// A step on b rows takes 2·b·d multiply-adds (Xw and Xᵀr), a recorded one 4·n·d more (the whole loss and gradient, and the projection on the row space). Memory
 /// holds X twice, the decomposition's U and V, t, and the weights with the optimizer's state.
 fn regression(spec: &RegressionSpec, n: u64, d: u64) -> Estimate {
     let recorded = match spec.record {
-        Record::Every => spec.steps,
+        Record::Every => spec.steps.saturating_add(1),
         Record::Logarithmic => LogSchedule::new(spec.steps).steps().count() as u64,
     };
+    let metrics = REGRESSION_METRICS + u64::from(spec.l2 != 0.0);
     let batch = spec.optimizer.batch_size.unwrap_or(n);
     let slots = optimizer_slots(spec.optimizer.name);
     let side = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
@@ -71,20 +90,24 @@ fn regression(spec: &RegressionSpec, n: u64, d: u64) -> Estimate {
         parameters: d,
         memory_bytes: product(&[8, numbers]),
         multiply_adds: sum(&[steps, records, spectrum_cost(side(n), side(d))]),
-        disk_bytes: sum(&[product(&[recorded, REGRESSION_METRICS, POINT_BYTES]), product(&[8, d, slots.saturating_add(2)])]),
+        disk_bytes: sum(&[product(&[recorded, metrics, POINT_BYTES]), product(&[8, d, slots.saturating_add(2)])]),
     }
 }
 
 /// An epoch takes three times the network's multiply-adds for each training image (forward, and twice that backward) and once for each validation image;
-/// making the palette 3·colours for each pixel a round. Memory is that of theory's accounting for one batch, with both data sets as bytes, grey values and
-/// classes (8 bytes a pixel). On disk remain the model and the best one, a checkpoint, the sample pictures and the metrics.
+/// making the palette 3·colours for each pixel a round. Memory is that of theory's accounting for one batch, with the partial sums of the
+/// largest layer's weight gradient, the copies of the model that are kept and sent, and both data sets. On disk remain the model and the best one, a checkpoint, the sample pictures and the metrics.
 fn colourization(spec: &ColourizationSpec, train: u64, val: u64, side: u64) -> Estimate {
     let config = network(spec, side);
     let slots = optimizer_slots(spec.optimizer.name);
     let batch = spec.batch_size.min(train);
     let (Ok(accounting), Ok(training)) = (config.accounting(), config.training_memory(batch, slots)) else { return nothing_fits() };
     let steps = product(&[spec.epochs, train.div_ceil(spec.batch_size.max(1))]);
-    let pixels = product(&[train.saturating_add(val), side, side]);
+    let pixels = sum(&[product(&[TRAIN_PIXEL_BYTES, train]), product(&[VAL_PIXEL_BYTES, val])]);
+    let images = product(&[pixels, side, side]);
+    let largest_layer = accounting.layers.iter().map(|layer| layer.weights).max().unwrap_or(0);
+    let partial_sums = product(&[4, largest_layer, batch.min(MOST_PARTIAL_SUMS)]);
+    let copies = product(&[4, accounting.weights, MODEL_COPIES]);
     let epoch = product(&[accounting.multiply_accumulates, product(&[3, train]).saturating_add(val)]);
     let palette = product(&[3, PALETTE_ROUNDS, spec.num_colours, train, side, side]);
     let samples = spec.epochs.checked_div(spec.sample_every).map_or(0, |count| count.saturating_add(1));
@@ -94,7 +117,7 @@ fn colourization(spec: &ColourizationSpec, train: u64, val: u64, side: u64) -> E
     Estimate {
         steps,
         parameters: accounting.weights,
-        memory_bytes: sum(&[training, product(&[8, pixels])]),
+        memory_bytes: sum(&[training, partial_sums, copies, images]),
         multiply_adds: sum(&[product(&[spec.epochs, epoch]), palette]),
         disk_bytes: sum(&[models, pictures, product(&[points, POINT_BYTES])]),
     }
@@ -163,6 +186,30 @@ mod tests {
         let huge = Size::Images { train: u64::MAX, val: u64::MAX, side: 512 };
         let counted = estimate(&colourization(json!({"epochs": 10_000})), huge);
         assert_eq!((counted.steps, counted.multiply_adds, counted.memory_bytes), (u64::MAX, u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn memory_counts_the_sums_of_each_thread_and_both_image_sets() {
+        let memory = |batch: u64, train, val| {
+            let spec = colourization(json!({"batch_size": batch}));
+            estimate(&spec, Size::Images { train, val, side: 32 }).memory_bytes
+        };
+        assert_eq!(memory(100, 5001, 1000) - memory(100, 5000, 1000), 8 * 1024);
+        assert_eq!(memory(100, 5000, 1001) - memory(100, 5000, 1000), 15 * 1024);
+        // The largest layer, layer2.0 or layer3.0, joins 32 and 64 channels; the most biases are 64. One more sum up to 32 images a batch.
+        let (below, above) = (memory(32, 5000, 1) - memory(31, 5000, 1), memory(33, 5000, 1) - memory(32, 5000, 1));
+        assert_eq!(below - above, 4 * (9 * 32 * 64 + 64));
+    }
+
+    #[test]
+    fn a_regression_with_a_penalty_records_one_metric_more_at_each_step_and_at_the_start() {
+        let disk = |l2: f64, steps: u64| {
+            let spec = json!({"kind": "regression", "problem": {"source": "synthetic", "n": 100, "d": 7, "condition": 3}, "record": "every",
+                "optimizer": {"name": "gd", "learning_rate": 0.1}, "l2": l2, "steps": steps});
+            estimate(&Spec::from_value(spec, "/spec").unwrap(), Size::Problem { n: 100, d: 7 }).disk_bytes
+        };
+        assert_eq!(disk(0.5, 10) - disk(0.0, 10), 11 * super::POINT_BYTES);
+        assert_eq!(disk(0.5, 11) - disk(0.5, 10), 7 * super::POINT_BYTES);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use trainyard_wire::spec::strict::escape;
 use trainyard_wire::spec::sweep::Sweep;
 use trainyard_wire::{FieldError, Spec};
 
-use super::estimate::Size;
+use super::estimate::{Size, checkpoint_bytes};
 use crate::config::Limits;
 
 /// Compares an estimate with the limits.
@@ -15,6 +15,7 @@ pub(super) fn check(spec: &Spec, size: Size, estimate: &Estimate, limits: &Limit
     if let Size::Problem { n, d } = size {
         over(n.saturating_mul(d), limits.problem_numbers, "numbers in its matrix", || data_pointer(spec, size))?;
     }
+    over(checkpoint_bytes(spec, estimate), limits.artifact_bytes, "bytes in a checkpoint", || checkpoint_pointer(spec, size))?;
     over(estimate.memory_bytes, limits.run_memory_bytes, "bytes of memory", || memory_pointer(spec, size))?;
     over(estimate.multiply_adds, limits.run_multiply_adds, "multiply-adds", || work_pointer(spec, size))?;
     over(estimate.disk_bytes, limits.run_disk_bytes, "bytes on the server's disk", || disk_pointer(spec))
@@ -40,6 +41,14 @@ fn data_pointer(spec: &Spec, size: Size) -> &'static str {
         },
         (Spec::Colourization(spec), _) if spec.dataset.is_synthetic() => "/spec/dataset/train_images",
         _ => "/spec/dataset/name",
+    }
+}
+
+/// The value that makes the model large.
+fn checkpoint_pointer(spec: &Spec, size: Size) -> &'static str {
+    match spec {
+        Spec::Colourization(_) => "/spec/network/num_filters",
+        Spec::Regression(_) => data_pointer(spec, size),
     }
 }
 
@@ -159,6 +168,16 @@ mod tests {
         let regression = json!({"kind": "regression", "problem": {"source": "synthetic", "n": 1000, "d": 100_000, "condition": 2},
             "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 10});
         assert_eq!(refused_at(regression, Size::Problem { n: 1000, d: 100_000 }, &limits).as_deref(), Some("/spec/problem/d"));
+    }
+
+    #[test]
+    fn a_model_whose_checkpoint_no_artifact_can_hold_is_refused() {
+        // 56 856 weights; Adam keeps two numbers more for each.
+        let (spec, size) = (colourization("seed", json!(1)), Size::Images { train: 5000, val: 1000, side: 32 });
+        let enough = Limits { artifact_bytes: 4 * 3 * 56_856, ..Limits::default() };
+        assert_eq!(refused_at(spec.clone(), size, &enough), None);
+        let short = Limits { artifact_bytes: enough.artifact_bytes - 1, ..enough };
+        assert_eq!(refused_at(spec, size, &short).as_deref(), Some("/spec/network/num_filters"));
     }
 
     #[test]

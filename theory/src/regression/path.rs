@@ -11,12 +11,14 @@
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescentPath {
     minimum: f64,
-    /// (μ_i, c_i); the null space of X counts as one direction.
+    /// (μ_i, c_i) of the directions that the start is in; the null space of X counts as one.
     modes: Vec<(f64, f64)>,
 }
 
 impl DescentPath {
-    pub(super) fn new(minimum: f64, modes: Vec<(f64, f64)>) -> Self {
+    pub(super) fn new(minimum: f64, mut modes: Vec<(f64, f64)>) -> Self {
+        // 0 stays 0 at any rate, also where its factor overflows.
+        modes.retain(|(_, coordinate)| *coordinate != 0.0);
         Self { minimum, modes }
     }
 
@@ -113,6 +115,13 @@ mod tests {
         // At η = 1/μ it is gone after one step, and past 2/μ it grows without bound.
         assert_eq!(path.excess_loss(1.0, 1), 0.0);
         assert_eq!(path.loss(4.0, 1_000_000), f64::INFINITY);
+    }
+
+    #[test]
+    fn a_direction_that_the_start_is_not_in_stays_0_where_its_factor_overflows() {
+        let path = DescentPath::new(1.0, vec![(1.0, 0.0), (0.5, 2.0)]);
+        // Factors 2^10000 and ½^10000.
+        assert_eq!((path.loss(3.0, 10_000), path.distance(3.0, 10_000)), (1.0, 0.0));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::state::words;
 
 /// Largest batch, in images.
 pub const MOST_BATCH: u64 = 10_000;
+/// The least ε: a smaller one is 0 in the f32 that networks are trained in.
+pub const LEAST_EPSILON: f64 = 1e-38;
 /// Most epochs of a run.
 pub const MOST_EPOCHS: u64 = 10_000;
 
@@ -169,13 +171,26 @@ impl ColourizationSpec {
             &self.optimizer.batch_size,
             "a colourization's optimizer (it stands beside it, at /spec/batch_size)",
         );
+        checker.check(self.optimizer.epsilon.is_none_or(|epsilon| epsilon >= LEAST_EPSILON), "/optimizer/epsilon", || {
+            format!("must be at least {LEAST_EPSILON:e} for a colourization, which is computed in single precision")
+        });
         checker.range("/batch_size", self.batch_size, 1, MOST_BATCH);
+        checker.check(!self.normalizes_a_single_pixel(), "/batch_size", || {
+            "leaves a batch of one image of 4×4 pixels, of which the network's inner layers see a single one: batch norm needs two"
+                .to_owned()
+        });
         checker.range("/epochs", self.epochs, 1, MOST_EPOCHS);
         checker.range("/sample_images", self.sample_images, 1, 100);
         if let Some(stopping) = &self.early_stopping {
             checker.range("/early_stopping/patience", stopping.patience, 1, MOST_EPOCHS);
             checker.range("/early_stopping/min_delta", stopping.min_delta, 0.0, 1e6);
         }
+    }
+
+    /// Whether a training batch, the last one of an epoch perhaps, has one pixel a channel where the networks are narrowest, at a quarter of the side.
+    fn normalizes_a_single_pixel(&self) -> bool {
+        let last_is_single = self.dataset.train_images.and_then(|train| train.checked_rem(self.batch_size)) == Some(1);
+        self.dataset.is_synthetic() && self.dataset.size == Some(4) && (self.batch_size == 1 || last_is_single)
     }
 }
 
@@ -202,5 +217,41 @@ impl DatasetSpec {
             let known = self.category.is_none() || self.label().is_some();
             checker.check(known, &format!("{at}/category"), || format!("must be one of {}", CIFAR10_CATEGORIES.join(", ")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::Spec;
+
+    /// Where the errors of a small spec point that is changed by `change`.
+    fn errors(change: impl FnOnce(&mut Value)) -> Vec<String> {
+        let mut spec = json!({"kind": "colourization", "dataset": {"name": "synthetic", "train_images": 20, "size": 4},
+            "network": {"name": "unet"}, "optimizer": {"name": "adam", "learning_rate": 0.001}, "batch_size": 5});
+        change(&mut spec);
+        let errors = Spec::from_value(spec, "").err().unwrap_or_default();
+        errors.into_iter().map(|error| error.pointer).collect()
+    }
+
+    #[test]
+    fn a_batch_of_one_image_is_refused_where_batch_norm_would_see_one_pixel() {
+        assert_eq!(errors(|_| ()), [""; 0]);
+        for batch_size in [1, 19] {
+            assert_eq!(errors(|spec| spec["batch_size"] = json!(batch_size)), ["/batch_size"]);
+            let larger = |spec: &mut Value| {
+                spec["batch_size"] = json!(batch_size);
+                spec["dataset"]["size"] = json!(8);
+            };
+            assert_eq!(errors(larger), [""; 0]);
+        }
+        assert_eq!(errors(|spec| spec["dataset"]["train_images"] = json!(1)), ["/batch_size"]);
+    }
+
+    #[test]
+    fn an_epsilon_that_is_0_in_single_precision_is_refused() {
+        assert_eq!(errors(|spec| spec["optimizer"]["epsilon"] = json!(1e-39)), ["/optimizer/epsilon"]);
+        assert_eq!(errors(|spec| spec["optimizer"]["epsilon"] = json!(1e-38)), [""; 0]);
     }
 }

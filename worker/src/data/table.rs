@@ -48,10 +48,14 @@ pub fn problem(file: impl Read, target: &str, standardize: bool, intercept: bool
 fn standardize_column(x: &mut [f64], features: usize, column: usize) {
     let values = || x.iter().skip(column).step_by(features);
     let count = values().count() as f64;
-    let mean = values().sum::<f64>() / count;
+    // The mean of a constant column is rounded, and dividing by that rounding would blow it up.
+    let constant = values().all(|value| Some(value) == values().next());
+    let rounded = values().sum::<f64>() / count;
+    // The rounding of a long sum is taken back by the sum of what it left over.
+    let mean = rounded + values().map(|value| value - rounded).sum::<f64>() / count;
     let deviation = (values().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count).sqrt();
-    // A constant column differs from its mean by rounding alone, which must not be blown up.
-    let scale = if deviation > 1e-14 * mean.abs() { 1.0 / deviation } else { 0.0 };
+    // Differences can be too small for their squares.
+    let scale = if constant || deviation == 0.0 { 0.0 } else { 1.0 / deviation };
     x.iter_mut().skip(column).step_by(features).for_each(|value| *value = (*value - mean) * scale);
 }
 
@@ -76,6 +80,17 @@ mod tests {
             assert!((problem.row(row)[0] - expected).abs() < 1e-15);
             assert_eq!(problem.row(row)[1..], [0.0, 1.0]);
         }
+    }
+
+    #[test]
+    fn a_long_constant_column_becomes_0_and_a_long_shifted_one_has_mean_0() {
+        let rows = 5000;
+        let table: String = (0..rows).map(|row| format!("0.7,{}.1,1\n", 1_000_000 + row)).collect();
+        let problem = problem(format!("same,shifted,t\n{table}").as_bytes(), "t", true, false).unwrap();
+        assert!((0..rows).all(|row| problem.row(row)[0] == 0.0));
+        let mean = (0..rows).map(|row| problem.row(row)[1]).sum::<f64>() / rows as f64;
+        let square = (0..rows).map(|row| problem.row(row)[1].powi(2)).sum::<f64>() / rows as f64;
+        assert!(mean.abs() < 1e-12 && (square - 1.0).abs() < 1e-12, "{mean} {square}");
     }
 
     #[test]

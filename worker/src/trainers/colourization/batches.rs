@@ -21,8 +21,13 @@ pub(super) struct Batches {
 
 impl Batches {
     pub(super) fn new(spec: &ColourizationSpec, images: usize) -> Self {
-        let size = usize::try_from(spec.batch_size).unwrap_or(usize::MAX).max(1);
+        let size = usize::try_from(spec.batch_size).unwrap_or(usize::MAX).clamp(1, images.max(1));
         Self { order: (0..images).collect(), size, seed: spec.shuffle.then_some(spec.seed), epoch: None }
+    }
+
+    /// Images in the largest batch: no pass through the network needs to hold more.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     /// Steps in an epoch.

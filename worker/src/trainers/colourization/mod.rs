@@ -176,8 +176,7 @@ impl<'a> Attempt<'a> {
 
     /// Evaluates, reports and keeps what the epoch came to. `seconds` are those since the epoch began.
     fn end_epoch(&mut self, seconds: impl Fn() -> f64) -> Result<Interrupted, TrainError> {
-        let batch_size = usize::try_from(self.spec.batch_size).unwrap_or(usize::MAX);
-        let evaluation = networks::evaluate(self.network.as_ref(), &self.val.0, &self.val.1, batch_size)?;
+        let evaluation = networks::evaluate(self.network.as_ref(), &self.val.0, &self.val.1, self.batches.size())?;
         let validation = Validation { loss: evaluation.loss, accuracy: evaluation.accuracy };
         let train_loss = self.position.train_loss();
         let improved = self.position.epoch_done(validation, self.spec.early_stopping.as_ref());
@@ -195,7 +194,8 @@ impl<'a> Attempt<'a> {
         }
         let last = epoch >= self.spec.epochs || self.patience_ran_out().is_some();
         if self.spec.sample_every > 0 && (last || epoch.is_multiple_of(self.spec.sample_every)) {
-            let picture = samples::picture(self.network.as_ref(), &self.prepared, &self.val, self.spec.sample_images)?;
+            let (network, count) = (self.network.as_ref(), self.spec.sample_images);
+            let picture = samples::picture(network, &self.prepared, &self.val.0, count, self.batches.size())?;
             self.save(format!("samples/epoch-{epoch:03}.png"), picture, true);
         }
         self.save_checkpoint()?;

@@ -17,25 +17,35 @@ const RIGHT: Rgb<u8> = Rgb([24, 24, 24]);
 /// Images up to this side are shown at twice their size.
 const SMALL: usize = 64;
 
-/// The picture of the first `count` validation images, as PNG.
+/// The picture of the first `count` validation images, as PNG. `grey` holds all of them; the network sees `batch` at a time.
 ///
 /// # Errors
 /// Where the network cannot be run or the picture not be encoded.
 pub(super) fn picture(
     network: &dyn ColourizationNetwork,
     prepared: &Prepared,
-    val: &(Tensor, Tensor),
+    grey: &Tensor,
     count: u64,
+    batch: usize,
 ) -> Result<Vec<u8>, TrainError> {
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(prepared.val_count());
-    let logits = network.logits(&val.0.narrow(0, 0, count)?)?;
-    let predicted: Vec<u8> = logits.argmax(1)?.flatten_all()?.to_vec1::<u32>()?.into_iter().map(|class| class as u8).collect();
-    let drawn = draw(prepared, &predicted);
+    let drawn = draw(prepared, &predict(network, &grey.narrow(0, 0, count)?, batch)?);
     let scale = if prepared.height.max(prepared.width) <= SMALL { 2 } else { 1 };
     let scaled = imageops::resize(&drawn, drawn.width() * scale, drawn.height() * scale, imageops::FilterType::Nearest);
     let mut bytes = Vec::new();
     scaled.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
     Ok(bytes)
+}
+
+/// The most likely class of each pixel, found `batch` images at a time.
+fn predict(network: &dyn ColourizationNetwork, grey: &Tensor, batch: usize) -> Result<Vec<u8>, TrainError> {
+    let count = grey.dim(0)?;
+    let mut predicted = Vec::new();
+    for start in (0..count).step_by(batch.max(1)) {
+        let logits = network.logits(&grey.narrow(0, start, batch.max(1).min(count - start))?)?;
+        predicted.extend(logits.argmax(1)?.flatten_all()?.to_vec1::<u32>()?.into_iter().map(|class| class as u8));
+    }
+    Ok(predicted)
 }
 
 /// Draws as many rows as there are predictions for.
@@ -68,9 +78,12 @@ fn error_colour(truth: [u8; 3], prediction: [u8; 3]) -> Rgb<u8> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::data::Palette;
     use crate::data::prepared::Examples;
+    use crate::networks::{NetworkConfig, NetworkKind};
 
     #[test]
     fn a_row_shows_grey_truth_prediction_and_error() {
@@ -85,6 +98,19 @@ mod tests {
         assert_eq!(row(2), [[128; 3], [128, 64, 32], [128, 64, 32], RIGHT.0]);
         assert_eq!(picture.get_pixel(2, 0), &BACKGROUND);
         assert_eq!(picture.get_pixel(0, 1), &BACKGROUND);
+    }
+
+    #[test]
+    fn a_prediction_does_not_depend_on_how_many_images_are_looked_at_together() {
+        let config = NetworkConfig { kind: NetworkKind::PoolUpsample, kernel: 3, num_filters: 4, num_colours: 5, in_channels: 1, seed: 1 };
+        let network = crate::networks::build(&config, &Device::Cpu).unwrap();
+        let grey = (0..5 * 64).map(|pixel| (pixel * pixel % 97) as f32 / 97.0).collect();
+        let grey = Tensor::from_vec(grey, (5, 1, 8, 8), &Device::Cpu).unwrap();
+        let together = predict(network.as_ref(), &grey, 100).unwrap();
+        assert_eq!(together.len(), 5 * 64);
+        for batch in [1, 2, 5] {
+            assert_eq!(predict(network.as_ref(), &grey, batch).unwrap(), together, "{batch} at a time");
+        }
     }
 
     #[test]

@@ -186,3 +186,11 @@ fn a_checkpoint_of_another_network_is_refused() {
     other.checkpoint = first.last_checkpoint();
     assert!(matches!(train(&other, &workshop(), &MemorySession::default()), Err(TrainError::Checkpoint(_))));
 }
+
+#[test]
+fn a_batch_larger_than_the_training_set_holds_the_training_set() {
+    let wide = spec(|spec| spec["batch_size"] = json!(10_000));
+    let Spec::Colourization(wide) = &wide.spec else { unreachable!() };
+    let mut batches = super::batches::Batches::new(wide, 20);
+    assert_eq!((batches.size(), batches.per_epoch(), batches.of(0, 0).len()), (20, 1, 20));
+}

@@ -91,14 +91,12 @@ fn run_steps(
     let mut checkpoint_timer = Timer::new(workshop.regression_checkpoint);
     // The clock is read about once in the time of 4096 multiplications, so that it costs small problems nothing.
     let clock_every = 4096_u64.div_ceil(problem.x().len() as u64);
-    // A batch's loss is not the run's, but one that jumps says that the run's has to be looked at.
-    let mut suspicious = false;
 
     session.progress(pace.progress(position.step, None));
     let (stop_reason, loss) = loop {
         let step = position.step;
         let recorded = recorder.records(step);
-        if batches.is_none() || recorded || suspicious {
+        if batches.is_none() || recorded || position.suspicious {
             let loss = problem.loss_and_gradient(&position.weights, spec.l2, &mut gradient);
             let first_loss = *position.first_loss.get_or_insert(loss);
             let has_diverged = diverged(loss, first_loss);
@@ -126,7 +124,7 @@ fn run_steps(
         }
         if let Some(batches) = &mut batches {
             let loss = problem.batch_loss_and_gradient(batches.of_step(step), &position.weights, spec.l2, &mut gradient);
-            suspicious = position.first_loss.is_some_and(|first_loss| diverged(loss, first_loss));
+            position.suspicious = position.first_loss.is_some_and(|first_loss| diverged(loss, first_loss));
         }
         position.update(&gradient, learning_rate(&spec.optimizer, step, spec.steps));
 

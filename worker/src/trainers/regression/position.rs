@@ -14,6 +14,8 @@ pub(super) struct Position {
     pub(super) weights: Vec<f64>,
     /// The loss at step 0, which divergence is measured by.
     pub(super) first_loss: Option<f64>,
+    /// The last batch's loss jumped. A batch's loss is not the run's, but one that jumps says that the run's has to be looked at.
+    pub(super) suspicious: bool,
     optimizer: Box<dyn Optimizer<f64>>,
 }
 
@@ -23,6 +25,8 @@ pub(super) struct Position {
 struct Numbers {
     step: u64,
     first_loss: Option<f64>,
+    #[serde(default)]
+    suspicious: bool,
     optimizer_steps: u64,
 }
 
@@ -30,7 +34,7 @@ impl Position {
     /// At step 0.
     pub(super) fn start(spec: &RegressionSpec, weights: Vec<f64>) -> Self {
         let optimizer = optimizer_config(&spec.optimizer).build(weights.len());
-        Self { step: 0, weights, first_loss: None, optimizer }
+        Self { step: 0, weights, first_loss: None, suspicious: false, optimizer }
     }
 
     /// One update.
@@ -42,7 +46,8 @@ impl Position {
     /// The file to go on from.
     pub(super) fn checkpoint(&self) -> Result<Bytes, CheckpointError> {
         let state = self.optimizer.state();
-        let numbers = Numbers { step: self.step, first_loss: self.first_loss, optimizer_steps: state.steps };
+        let Self { step, first_loss, suspicious, .. } = *self;
+        let numbers = Numbers { step, first_loss, suspicious, optimizer_steps: state.steps };
         CheckpointWriter::default().vector("weights", &self.weights).optimizer(&state).finish(&numbers)
     }
 
@@ -52,7 +57,8 @@ impl Position {
         let numbers: Numbers = reader.position()?;
         let weights = reader.vector("weights", self.weights.len())?;
         self.optimizer.load_state(&reader.optimizer(&self.optimizer.state(), numbers.optimizer_steps)?)?;
-        (self.step, self.weights, self.first_loss) = (numbers.step, weights, numbers.first_loss);
+        let Numbers { step, first_loss, suspicious, .. } = numbers;
+        (self.step, self.weights, self.first_loss, self.suspicious) = (step, weights, first_loss, suspicious);
         Ok(())
     }
 }

@@ -23,8 +23,9 @@ pub(super) struct Recorder<'a> {
     grid: LogSchedule,
     /// None where it costs too much.
     spectrum: Option<Spectrum>,
-    /// The losses on the logarithmic grid, which stay few however many steps are recorded.
+    /// The losses and the gradient's norms on the logarithmic grid, which stay few however many steps are recorded.
     losses: Vec<(u64, f64)>,
+    gradient_norms: Vec<(u64, f64)>,
     last_loss: Option<f64>,
     last_gradient_norm: f64,
 }
@@ -48,7 +49,17 @@ impl<'a> Recorder<'a> {
             None
         };
         let grid = LogSchedule::new(spec.steps);
-        Self { spec, problem, session, grid, spectrum, losses: Vec::new(), last_loss: None, last_gradient_norm: f64::NAN }
+        Self {
+            spec,
+            problem,
+            session,
+            grid,
+            spectrum,
+            losses: Vec::new(),
+            gradient_norms: Vec::new(),
+            last_loss: None,
+            last_gradient_norm: f64::NAN,
+        }
     }
 
     /// Whether the metrics of `step` are recorded.
@@ -73,6 +84,7 @@ impl<'a> Recorder<'a> {
         }
         if self.grid.records(step) {
             self.losses.push((step, loss));
+            self.gradient_norms.push((step, self.last_gradient_norm));
         }
     }
 
@@ -89,17 +101,19 @@ impl<'a> Recorder<'a> {
         let mut certificates = Vec::new();
         if plain && name == OptimizerName::Gd {
             certificates.extend(claims::gradient_descent_stability(spectrum, rate, l2, first_loss, last_loss));
-            let path = spectrum.descent_path(start, l2);
-            certificates.extend(claims::exact_descent_path(&path, rate, self.losses.iter().copied()));
+            certificates.extend(claims::exact_descent_path(spectrum, start, l2, rate, self.losses.iter().copied()));
         }
         if plain && name == OptimizerName::RmsProp {
             let epsilon = self.spec.optimizer.epsilon.unwrap_or(1e-8);
-            certificates.extend(claims::rmsprop_settles(spectrum, rate, epsilon, l2, self.last_gradient_norm));
+            let mut norms = self.gradient_norms.clone();
+            norms.push((end.step, self.last_gradient_norm));
+            certificates.extend(claims::rmsprop_settles(spectrum, rate, epsilon, l2, &norms));
         }
         let finite = end.weights.iter().all(|weight| weight.is_finite());
         if finite && matches!(name, OptimizerName::Gd | OptimizerName::Sgd | OptimizerName::Momentum) {
+            let beta = self.spec.optimizer.beta.unwrap_or(0.0);
             // Both claims are made of a start in the row space of X only.
-            if let Some(null_space) = claims::null_space(spectrum, start, &end.weights, end.step) {
+            if let Some(null_space) = claims::null_space(spectrum, start, &end.weights, end.step, beta) {
                 certificates.push(null_space);
                 certificates.extend(claims::minimum_norm(spectrum, &end.weights, self.problem.residual_norm(&end.weights)));
             }

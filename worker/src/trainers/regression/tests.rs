@@ -119,6 +119,21 @@ fn a_stochastic_run_that_runs_away_ends_too() {
 }
 
 #[test]
+fn a_run_that_runs_away_ends_at_the_same_step_wherever_it_was_stopped() {
+    let spec = json!({"problem": {"source": "synthetic", "n": 200, "d": 3, "condition": 4},
+        "optimizer": {"name": "sgd", "learning_rate": 1.2, "batch_size": 20}, "steps": 10_000_000u64});
+    let whole = MemorySession::default();
+    let undisturbed = train(&assignment(spec.clone()), &workshop(), &whole).unwrap();
+    assert!(whole.asked.get() > 10);
+    for stop_at in 0..whole.asked.get() {
+        let first = MemorySession::stopping_at(stop_at, Stop::Release);
+        assert_eq!(train(&assignment(spec.clone()), &workshop(), &first).unwrap(), Ended::Stopped(Stop::Release));
+        let rest = Assignment { checkpoint: first.last_checkpoint(), ..assignment(spec.clone()) };
+        assert_eq!(train(&rest, &workshop(), &MemorySession::default()).unwrap(), undisturbed, "stopped at {stop_at}");
+    }
+}
+
+#[test]
 fn a_small_gradient_ends_the_run_as_converged() {
     let session = MemorySession::default();
     // Each step leaves 0.8 of the gradient.

@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::path::Path;
+
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use support::{Yard, jobs, process};
+use support::{Process, Yard, eventually, jobs, process};
 use trainyard_wire::client::{Client, RunQuery};
 
 #[tokio::test]
@@ -119,4 +121,24 @@ async fn health_tells_a_ready_server_from_none() {
     yard.process.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(yard.process.wait().await.success());
     assert_eq!(process::run(yard.folder.path(), &["health", "--url", &yard.url], &[]).await.code, Some(1));
+}
+
+#[tokio::test]
+async fn a_plain_http_client_needs_no_certificates_on_the_machine() {
+    let yard = Yard::server(&[]).await;
+    let environment = [("TRAINYARD_URL", yard.url.as_str()), ("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
+    process::run(yard.folder.path(), &["health"], &environment).await.success();
+}
+
+#[tokio::test]
+async fn a_token_that_was_given_in_advance_is_not_printed() {
+    let secrets = tempfile::tempdir().unwrap();
+    let file = secrets.path().join("admin.token");
+    let secret = "0123456789abcdef0123456789abcdef";
+    std::fs::write(&file, secret).unwrap();
+    let data = secrets.path().join("data");
+    let arguments = ["server", "--listen", "127.0.0.1:0", "--data-dir"];
+    let server = Process::start("server", secrets.path(), &arguments, &[&data, Path::new("--admin-token-file"), &file]);
+    let printed = eventually("the dashboard's address", async || server.stdout().contains("worker token").then(|| server.stdout())).await;
+    assert!(!printed.contains(secret), "{printed}");
 }

@@ -44,7 +44,7 @@ pub enum StartError {
 /// A server that serves in background tasks of the runtime that started it.
 pub struct Server {
     address: SocketAddr,
-    admin_token: Secret,
+    link_token: Option<Secret>,
     admin_token_file: PathBuf,
     worker_token_file: PathBuf,
     store: Store,
@@ -97,9 +97,11 @@ impl Server {
             parsers: Semaphore::new(PARSERS),
         });
         tokio::spawn(telemetry::upkeep(app.metrics.clone(), stop.clone()));
+        // What a server prints ends in its log, and a token that was given in advance has no need to be told.
+        let link_token = config.admin_token_file.is_none().then_some(admin_token);
         let router = http::router(endpoints, app, HostPolicy::new(&config.allowed_hosts));
         let serving = tokio::spawn(connections::serve(listener, router, config.limits, stop.clone(), abort.clone()));
-        Ok(Self { address, admin_token, admin_token_file, worker_token_file, store, stop, abort, serving })
+        Ok(Self { address, link_token, admin_token_file, worker_token_file, store, stop, abort, serving })
     }
 
     /// Where the server listens, with the port that the system chose if 0 was asked for.
@@ -107,7 +109,8 @@ impl Server {
         self.address
     }
 
-    /// The dashboard's address, which carries the admin token in its fragment: browsers do not send fragments, so it reaches no log.
+    /// The dashboard's address. It carries the admin token in its fragment, which browsers do not send, unless the token was given
+    /// in advance.
     ///
     /// A server that listens on all addresses is named by its loopback one, which is let in without `allowed_hosts`.
     pub fn dashboard_url(&self) -> String {
@@ -115,7 +118,10 @@ impl Server {
         if address.ip().is_unspecified() {
             address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
         }
-        format!("http://{address}/#token={}", self.admin_token.expose())
+        match &self.link_token {
+            Some(token) => format!("http://{address}/#token={}", token.expose()),
+            None => format!("http://{address}/"),
+        }
     }
 
     /// The file with the admin token.

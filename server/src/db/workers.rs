@@ -53,33 +53,9 @@ pub(crate) async fn by_id(conn: &mut SqliteConnection, ids: &[WorkerId]) -> Resu
     Ok(workers.collect())
 }
 
-/// Forgets all workers but these and those that registered at `before` or later; answers how many.
-pub(crate) async fn delete_others(conn: &mut SqliteConnection, known: &[WorkerId], before: Timestamp) -> Result<u64> {
+/// Forgets all workers but these; answers how many.
+pub(crate) async fn delete_others(conn: &mut SqliteConnection, known: &[WorkerId]) -> Result<u64> {
     let known = to_json("list of workers", &known)?;
-    let result =
-        sqlx::query!("DELETE FROM workers WHERE registered_at < ? AND id NOT IN (SELECT value FROM json_each(?))", before.0, known)
-            .execute(conn)
-            .await?;
+    let result = sqlx::query!("DELETE FROM workers WHERE id NOT IN (SELECT value FROM json_each(?))", known).execute(conn).await?;
     Ok(result.rows_affected())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::db::connect;
-
-    #[tokio::test]
-    async fn a_worker_that_has_just_registered_is_not_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut conn = connect::writer(&folder.path().join("store.db")).await.unwrap();
-        connect::migrate(&mut conn).await.unwrap();
-        let worker = Register { pid: 1, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, version: "0".to_owned() };
-        let old = insert(&mut conn, &worker, Timestamp(1_000)).await.unwrap();
-        let known = insert(&mut conn, &worker, Timestamp(1_000)).await.unwrap();
-        let young = insert(&mut conn, &worker, Timestamp(2_000)).await.unwrap();
-        assert_eq!(delete_others(&mut conn, &[known], Timestamp(2_000)).await.unwrap(), 1);
-        for (id, stays) in [(old, false), (known, true), (young, true)] {
-            assert_eq!(exists(&mut conn, id).await.unwrap(), stays);
-        }
-    }
 }

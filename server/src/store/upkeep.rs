@@ -111,12 +111,12 @@ impl Store {
         if now.saturating_duration_since(self.inner.opened) < SILENT_WORKERS_KEPT {
             return Ok(0);
         }
-        let known = self.inner.leases.forget_silent(SILENT_WORKERS_KEPT, now);
-        // One that has registered since then may be missing from the known, or have been heard of only after they were listed.
-        let kept = SILENT_WORKERS_KEPT.saturating_sub(now.saturating_duration_since(Instant::now()));
-        let before = Timestamp(Timestamp::now().0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)));
+        let leases = Arc::clone(&self.inner.leases);
         let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
-            async move { db::workers::delete_others(&mut transaction.conn, &known, before).await }.boxed()
+            // Listed in the transaction that deletes the others: whoever registered before it has been heard of, and nobody registers
+            // in between.
+            let known = leases.forget_silent(SILENT_WORKERS_KEPT, now);
+            async move { db::workers::delete_others(&mut transaction.conn, &known).await }.boxed()
         });
         write.await
     }

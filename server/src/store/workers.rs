@@ -1,6 +1,7 @@
 //! The worker protocol: register, claim, heartbeat, report.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -41,11 +42,17 @@ pub enum WorkerError {
 impl Store {
     /// Makes a worker known.
     pub async fn register(&self, register: Register) -> Result<Registered, StoreError> {
+        let leases = Arc::clone(&self.inner.leases);
         let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
-            async move { db::workers::insert(&mut transaction.conn, &register, transaction.now).await }.boxed()
+            async move {
+                let worker = db::workers::insert(&mut transaction.conn, &register, transaction.now).await?;
+                // Before the commit, so that whatever is written next finds it heard of. An id that is rolled back is given to the next.
+                leases.hear(worker, Instant::now());
+                Ok(worker)
+            }
+            .boxed()
         });
         let worker_id = write.await?;
-        self.inner.leases.hear(worker_id, Instant::now());
         let lease_seconds = self.lease().as_secs_f64();
         Ok(Registered { worker_id, lease_seconds, heartbeat_seconds: lease_seconds / 4.0 })
     }

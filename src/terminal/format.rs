@@ -41,6 +41,10 @@ pub(crate) fn what(run: &Run) -> String {
             ProblemSource::Dataset => format!("{} on {}", spec.optimizer.name, spec.problem.name.as_deref().unwrap_or_default()),
             source => format!("{} on {source} problem", spec.optimizer.name),
         },
+        Spec::RegularizationPair(spec) => {
+            let problem = spec.problem.name.clone().unwrap_or_else(|| format!("{} problem", spec.problem.source));
+            format!("{} with L2 and with weight decay on {problem}", spec.optimizer.name)
+        }
         Spec::Colourization(spec) => {
             let category = spec.dataset.category.as_deref().map(|category| format!("/{category}")).unwrap_or_default();
             format!("{} on {}{category}", spec.network.name, spec.dataset.name)
@@ -73,7 +77,7 @@ pub(crate) fn last(run: &Run, names: &[&str]) -> Option<f64> {
 
 /// The run's loss: on the validation data where it has some.
 pub(crate) fn loss(run: &Run) -> Option<f64> {
-    last(run, &["val_loss", "loss", "train_loss", "train_batch_loss"])
+    last(run, &["val_loss", "loss", "loss_l2", "train_loss", "train_batch_loss"])
 }
 
 /// The run's accuracy in percent, if it has one.

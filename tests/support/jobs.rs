@@ -22,6 +22,18 @@ pub fn quick() -> Value {
     job
 }
 
+/// An L2 penalty and weight decay side by side on a small problem, at matched coefficients.
+pub fn regularization_pair(optimizer: Value) -> Value {
+    json!({"spec": {
+        "kind": "regularization_pair",
+        "problem": {"source": "synthetic", "n": 50, "d": 10, "condition": 20, "noise": 0.1},
+        "initial_weights": "normal",
+        "optimizer": optimizer,
+        "l2": 0.05,
+        "steps": 300
+    }})
+}
+
 /// A small colourization of built-in images: two steps an epoch.
 pub fn colourization(epochs: u64) -> Value {
     json!({"spec": {

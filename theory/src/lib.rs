@@ -8,6 +8,7 @@
 //! - [`network`]: the layers of the colourization networks and their accounting
 //! - [`convolution`]: two-dimensional convolution and cross-correlation of small planes
 //! - [`receptive_field`]: which inputs one output of a network depends on
+//! - [`regularization`]: an L2 penalty beside the weight decay that equals it under gradient descent
 //! - [`certificate`]: claims of theory checked against the numbers that a run measured
 //!
 //! No function here does I/O, reads a clock or depends on the number of threads: equal arguments
@@ -21,4 +22,5 @@ pub mod network;
 pub mod random;
 pub mod receptive_field;
 pub mod regression;
+pub mod regularization;
 pub mod schedule;

@@ -105,6 +105,7 @@ words!(
     /// What a job trains.
     Kind {
         Regression = "regression",
+        RegularizationPair = "regularization_pair",
         Colourization = "colourization",
     }
 );
@@ -122,6 +123,9 @@ mod tests {
         for &reason in StopReason::ALL {
             assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
         }
-        assert_eq!("sleeping".parse::<Kind>().unwrap_err().to_string(), "`sleeping` is not one of regression, colourization");
+        assert_eq!(
+            "sleeping".parse::<Kind>().unwrap_err().to_string(),
+            "`sleeping` is not one of regression, regularization_pair, colourization"
+        );
     }
 }

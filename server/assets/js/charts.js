@@ -15,6 +15,10 @@ const STANDING = {
     { title: "loss", metrics: ["loss"], logY: true },
     { title: "gradient norm", metrics: ["gradient_norm"], logY: true },
   ],
+  regularization_pair: [
+    { title: "loss", metrics: ["loss_l2", "loss_decay"], logY: true },
+    { title: "distance of the weights", metrics: ["weight_distance"], logY: true },
+  ],
   colourization: [
     { title: "loss", metrics: ["train_loss", "val_loss"] },
     { title: "validation accuracy", metrics: ["val_accuracy"] },

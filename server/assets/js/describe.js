@@ -3,7 +3,7 @@
 import { formatCount, formatDuration, formatNumber, formatPercent, isShare, number } from "./format.js";
 
 export const STATES = ["queued", "paused", "running", "succeeded", "failed", "cancelled"];
-export const KINDS = ["regression", "colourization"];
+export const KINDS = ["regression", "regularization_pair", "colourization"];
 
 /** Whether nothing more happens to the run unless someone retries it. */
 export function isFinished(state) {
@@ -30,7 +30,7 @@ export function describeTraining(spec) {
   const size = problem.n && problem.d ? ` ${formatCount(problem.n)}×${formatCount(problem.d)}` : "";
   const schedule = optimizer.schedule && optimizer.schedule !== "constant" ? `, ${optimizer.schedule}` : "";
   return {
-    what: optimizer.name,
+    what: spec.kind === "regularization_pair" ? `${optimizer.name}: L2 and weight decay` : optimizer.name,
     detail: `rate ${formatNumber(optimizer.learning_rate)}${schedule}`,
     data: `${problem.source === "dataset" ? problem.name : problem.source}${size}`,
   };
@@ -71,7 +71,7 @@ export function durationSeconds(run, nowMs) {
 
 /** The metric that a run is judged by: `{name, last, best}` as text, or null while there is none. */
 export function mainMetric(run) {
-  const name = ["val_accuracy", "val_loss", "train_loss", "loss"].find((candidate) => run.summary[candidate]);
+  const name = ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"].find((candidate) => run.summary[candidate]);
   if (!name) return null;
   const { last, min, max } = run.summary[name];
   const format = formatMetric(name);

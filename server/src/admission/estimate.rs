@@ -8,16 +8,17 @@ use trainyard_theory::network::{Architecture, NetworkConfig};
 use trainyard_theory::regression::spectrum_cost;
 use trainyard_wire::Spec;
 use trainyard_wire::job::Estimate;
-use trainyard_wire::spec::ColourizationSpec;
-use trainyard_wire::spec::RegressionSpec;
 use trainyard_wire::spec::colourization::NetworkName;
 use trainyard_wire::spec::optimizer::OptimizerName;
 use trainyard_wire::spec::regression::Record;
+use trainyard_wire::spec::{ColourizationSpec, RegressionSpec, RegularizationPairSpec};
 
 /// Bytes of a metric's point in the database, with its index.
 const POINT_BYTES: u64 = 48;
 /// Metrics that a regression without a penalty records at a step. With one the mean squared error is apart from the loss.
 const REGRESSION_METRICS: u64 = 6;
+/// Metrics that a regularization pair records at a step.
+const PAIR_METRICS: u64 = 3;
 /// Metrics that a colourization records at a step, and at an epoch.
 const COLOURIZATION_METRICS: u64 = 4;
 /// Rounds of k-means that make the palette.
@@ -46,8 +47,9 @@ pub(crate) enum Size {
 pub(crate) fn estimate(spec: &Spec, size: Size) -> Estimate {
     match (spec, size) {
         (Spec::Regression(spec), Size::Problem { n, d }) => regression(spec, n, d),
+        (Spec::RegularizationPair(spec), Size::Problem { n, d }) => regularization_pair(spec, n, d),
         (Spec::Colourization(spec), Size::Images { train, val, side }) => colourization(spec, train, val, side),
-        (Spec::Regression(_) | Spec::Colourization(_), _) => nothing_fits(),
+        (Spec::Regression(_) | Spec::RegularizationPair(_) | Spec::Colourization(_), _) => nothing_fits(),
     }
 }
 
@@ -60,11 +62,12 @@ fn optimizer_slots(name: OptimizerName) -> u64 {
     }
 }
 
-/// Bytes of a run's checkpoint: the weights and the optimizer's state, in f64 for a regression and f32 for a colourization. No artifact is larger, as a
+/// Bytes of a run's checkpoint: the weights and the optimizer's state, in f64 on a problem and f32 for a colourization. No artifact is larger, as a
 /// model is the weights alone.
 pub(super) fn checkpoint_bytes(spec: &Spec, estimate: &Estimate) -> u64 {
     let (number, optimizer) = match spec {
         Spec::Regression(spec) => (8, spec.optimizer.name),
+        Spec::RegularizationPair(spec) => (8, spec.optimizer.name),
         Spec::Colourization(spec) => (4, spec.optimizer.name),
     };
     product(&[number, estimate.parameters, optimizer_slots(optimizer).saturating_add(1)])
@@ -73,10 +76,7 @@ pub(super) fn checkpoint_bytes(spec: &Spec, estimate: &Estimate) -> u64 {
 /// A step on b rows takes 2·b·d multiply-adds (Xw and Xᵀr), a recorded one 4·n·d more (the whole loss and gradient, and the projection on the row space). Memory
 /// holds X twice, the decomposition's U and V, t, and the weights with the optimizer's state.
 fn regression(spec: &RegressionSpec, n: u64, d: u64) -> Estimate {
-    let recorded = match spec.record {
-        Record::Every => spec.steps.saturating_add(1),
-        Record::Logarithmic => LogSchedule::new(spec.steps).steps().count() as u64,
-    };
+    let recorded = recorded_steps(spec.record, spec.steps);
     let metrics = REGRESSION_METRICS + u64::from(spec.l2 != 0.0);
     let batch = spec.optimizer.batch_size.unwrap_or(n);
     let slots = optimizer_slots(spec.optimizer.name);
@@ -91,6 +91,31 @@ fn regression(spec: &RegressionSpec, n: u64, d: u64) -> Estimate {
         memory_bytes: product(&[8, numbers]),
         multiply_adds: sum(&[steps, records, spectrum_cost(side(n), side(d))]),
         disk_bytes: sum(&[product(&[recorded, metrics, POINT_BYTES]), product(&[8, d, slots.saturating_add(2)])]),
+    }
+}
+
+fn recorded_steps(record: Record, steps: u64) -> u64 {
+    match record {
+        Record::Every => steps.saturating_add(1),
+        Record::Logarithmic => LogSchedule::new(steps).steps().count() as u64,
+    }
+}
+
+/// Everything that a regression's optimizer does, twice: a step on b rows takes 2·b·d multiply-adds for each of the two runs, a recorded one 2·n·d more, and
+/// their distance and norms 3·d. Memory holds X twice, t, and for each run the weights, the gradient, the optimizer's state and a checkpoint.
+fn regularization_pair(spec: &RegularizationPairSpec, n: u64, d: u64) -> Estimate {
+    let recorded = recorded_steps(spec.record, spec.steps);
+    let batch = spec.optimizer.batch_size.unwrap_or(n);
+    let parameters = product(&[2, d]);
+    let numbers = optimizer_slots(spec.optimizer.name).saturating_add(1);
+    let steps = product(&[spec.steps, d, product(&[4, batch]).saturating_add(3)]);
+    let copies = product(&[parameters, product(&[3, numbers]).saturating_add(2)]);
+    Estimate {
+        steps: spec.steps,
+        parameters,
+        memory_bytes: product(&[8, sum(&[product(&[2, n, d]), n, copies])]),
+        multiply_adds: sum(&[steps, product(&[4, recorded, n, d])]),
+        disk_bytes: sum(&[product(&[recorded, PAIR_METRICS, POINT_BYTES]), product(&[8, parameters, numbers.saturating_add(1)])]),
     }
 }
 
@@ -210,6 +235,22 @@ mod tests {
         };
         assert_eq!(disk(0.5, 10) - disk(0.0, 10), 11 * super::POINT_BYTES);
         assert_eq!(disk(0.5, 11) - disk(0.5, 10), 7 * super::POINT_BYTES);
+    }
+
+    #[test]
+    fn a_pair_takes_what_two_runs_do_and_is_pinned_to_two_checkpoints() {
+        let pair = |optimizer: serde_json::Value, steps: u64| {
+            let spec = json!({"kind": "regularization_pair", "problem": {"source": "synthetic", "n": 100, "d": 7, "condition": 3},
+                "optimizer": optimizer, "l2": 0.1, "steps": steps});
+            Spec::from_value(spec, "/spec").unwrap()
+        };
+        let size = Size::Problem { n: 100, d: 7 };
+        let sgd = |steps| estimate(&pair(json!({"name": "sgd", "learning_rate": 0.1, "batch_size": 10}), steps), size);
+        assert_eq!(sgd(2).multiply_adds - sgd(1).multiply_adds, 4 * 10 * 7 + 3 * 7 + 4 * 100 * 7);
+        assert_eq!(sgd(2).disk_bytes - sgd(1).disk_bytes, 3 * super::POINT_BYTES);
+        assert_eq!((sgd(2).steps, sgd(2).parameters), (2, 14));
+        let adam = pair(json!({"name": "adam", "learning_rate": 0.1}), 1);
+        assert_eq!(super::checkpoint_bytes(&adam, &estimate(&adam, size)), 8 * 2 * 7 * 3);
     }
 
     #[test]

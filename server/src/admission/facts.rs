@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use trainyard_wire::dataset::{CIFAR10_CATEGORIES, Dataset, DatasetKind, FileRole};
 use trainyard_wire::spec::colourization::DatasetSpec;
-use trainyard_wire::spec::regression::{InitialWeights, ProblemSource, ProblemSpec, RegressionSpec};
+use trainyard_wire::spec::optimizer::OptimizerSpec;
+use trainyard_wire::spec::regression::{InitialWeights, ProblemSource, ProblemSpec};
 use trainyard_wire::spec::submit::Submission;
 use trainyard_wire::{FieldError, Spec};
 
@@ -46,23 +47,24 @@ impl Facts {
     /// Checks what the spec names against what there is, writes the hashes into it, and tells how large its data are.
     pub(super) fn apply(&self, spec: &mut Spec) -> Result<Size, FieldError> {
         match spec {
-            Spec::Regression(spec) => self.apply_regression(spec),
+            Spec::Regression(spec) => self.apply_descent(&mut spec.problem, &spec.optimizer, &spec.initial_weights),
+            Spec::RegularizationPair(spec) => self.apply_descent(&mut spec.problem, &spec.optimizer, &spec.initial_weights),
             Spec::Colourization(spec) => self.images(&mut spec.dataset),
         }
     }
 
-    fn apply_regression(&self, spec: &mut RegressionSpec) -> Result<Size, FieldError> {
-        let (n, d) = self.problem_size(&mut spec.problem)?;
-        (spec.problem.n, spec.problem.d) = match spec.problem.source {
+    fn apply_descent(&self, problem: &mut ProblemSpec, optimizer: &OptimizerSpec, initial: &InitialWeights) -> Result<Size, FieldError> {
+        let (n, d) = self.problem_size(problem)?;
+        (problem.n, problem.d) = match problem.source {
             ProblemSource::Inline => (Some(n), Some(d)),
-            ProblemSource::Synthetic | ProblemSource::Dataset => (spec.problem.n, spec.problem.d),
+            ProblemSource::Synthetic | ProblemSource::Dataset => (problem.n, problem.d),
         };
-        if let Some(batch) = spec.optimizer.batch_size
+        if let Some(batch) = optimizer.batch_size
             && batch > n
         {
             return Err(error("/spec/optimizer/batch_size", format!("must be at most the problem's {n} rows, is {batch}")));
         }
-        if let InitialWeights::Given(weights) = &spec.initial_weights
+        if let InitialWeights::Given(weights) = initial
             && weights.len() as u64 != d
         {
             return Err(error("/spec/initial_weights", format!("must have the problem's {d} numbers, has {}", weights.len())));
@@ -143,12 +145,8 @@ impl Facts {
 
 /// The hash of an inline problem whose numbers are not given.
 fn only_hash(spec: &Spec) -> Option<&str> {
-    match spec {
-        Spec::Regression(spec) if spec.problem.source == ProblemSource::Inline && spec.problem.x.is_none() => {
-            spec.problem.sha256.as_deref()
-        }
-        _ => None,
-    }
+    let problem = spec.problem()?;
+    if problem.source == ProblemSource::Inline && problem.x.is_none() { problem.sha256.as_deref() } else { None }
 }
 
 /// Writes the dataset's hash into the spec; one that is there must be the same.

@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use trainyard_wire::FieldError;
 use trainyard_wire::job::{DryRun, Estimate, PlannedRun};
 use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::spec::submit::Submission;
 use trainyard_wire::spec::sweep::Sweep;
 use trainyard_wire::state::Kind;
-use trainyard_wire::{FieldError, Spec};
 
 use crate::config::Limits;
 use crate::store::{Store, StoreError};
@@ -58,10 +58,8 @@ impl Plan {
     pub(crate) fn dry_run(mut self) -> DryRun {
         if self.runs.len() > 1 {
             for run in &mut self.runs {
-                if let Spec::Regression(spec) = &mut run.spec
-                    && spec.problem.source == ProblemSource::Inline
-                {
-                    (spec.problem.x, spec.problem.t) = (None, None);
+                if let Some(problem) = run.spec.problem_mut().filter(|problem| problem.source == ProblemSource::Inline) {
+                    (problem.x, problem.t) = (None, None);
                 }
             }
         }

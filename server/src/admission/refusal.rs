@@ -1,10 +1,10 @@
 //! Which limit an estimate exceeds, and which value of the spec is to blame.
 
 use trainyard_wire::job::{Estimate, SweepPoint};
-use trainyard_wire::spec::ColourizationSpec;
-use trainyard_wire::spec::regression::{ProblemSource, Record, RegressionSpec};
+use trainyard_wire::spec::regression::{ProblemSource, Record};
 use trainyard_wire::spec::strict::escape;
 use trainyard_wire::spec::sweep::Sweep;
+use trainyard_wire::spec::{ColourizationSpec, RegressionSpec, RegularizationPairSpec};
 use trainyard_wire::{FieldError, Spec};
 
 use super::estimate::{Size, checkpoint_bytes};
@@ -31,15 +31,15 @@ fn over(needed: u64, allowed: u64, what: &str, pointer: impl FnOnce() -> &'stati
 
 /// The value that makes the data large.
 fn data_pointer(spec: &Spec, size: Size) -> &'static str {
-    match (spec, size) {
-        (Spec::Regression(RegressionSpec { problem, .. }), Size::Problem { n, d }) => match problem.source {
+    match (spec, spec.problem(), size) {
+        (_, Some(problem), Size::Problem { n, d }) => match problem.source {
             ProblemSource::Synthetic if d > n => "/spec/problem/d",
             ProblemSource::Synthetic => "/spec/problem/n",
             ProblemSource::Inline if problem.x.is_some() => "/spec/problem/x",
             ProblemSource::Inline => "/spec/problem/sha256",
             ProblemSource::Dataset => "/spec/problem/name",
         },
-        (Spec::Colourization(spec), _) if spec.dataset.is_synthetic() => "/spec/dataset/train_images",
+        (Spec::Colourization(spec), ..) if spec.dataset.is_synthetic() => "/spec/dataset/train_images",
         _ => "/spec/dataset/name",
     }
 }
@@ -48,7 +48,7 @@ fn data_pointer(spec: &Spec, size: Size) -> &'static str {
 fn checkpoint_pointer(spec: &Spec, size: Size) -> &'static str {
     match spec {
         Spec::Colourization(_) => "/spec/network/num_filters",
-        Spec::Regression(_) => data_pointer(spec, size),
+        Spec::Regression(_) | Spec::RegularizationPair(_) => data_pointer(spec, size),
     }
 }
 
@@ -91,8 +91,10 @@ fn work_pointer(spec: &Spec, size: Size) -> &'static str {
 
 fn disk_pointer(spec: &Spec) -> &'static str {
     match spec {
-        Spec::Regression(spec) if spec.record == Record::Every => "/spec/record",
-        Spec::Regression(_) => "/spec/steps",
+        Spec::Regression(RegressionSpec { record, .. }) | Spec::RegularizationPair(RegularizationPairSpec { record, .. }) => match record {
+            Record::Every => "/spec/record",
+            Record::Logarithmic => "/spec/steps",
+        },
         Spec::Colourization(spec) => most_to_blame(
             spec,
             &[

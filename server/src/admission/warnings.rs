@@ -3,8 +3,7 @@
 use trainyard_theory::regression::{Problem, Spectrum, spectrum_cost};
 use trainyard_wire::Spec;
 use trainyard_wire::number::brief;
-use trainyard_wire::spec::RegressionSpec;
-use trainyard_wire::spec::optimizer::{OptimizerName, Schedule};
+use trainyard_wire::spec::optimizer::{OptimizerName, OptimizerSpec, Schedule};
 use trainyard_wire::spec::regression::{ProblemSource, ProblemSpec};
 
 /// Operations that one spectrum may take here; larger problems are certified by the worker.
@@ -18,10 +17,15 @@ pub(super) fn of<'a>(specs: impl Iterator<Item = &'a Spec>) -> Vec<String> {
     // A sweep mostly repeats one problem.
     let mut last: Option<(&ProblemSpec, Option<f64>)> = None;
     for spec in specs {
-        let Spec::Regression(spec) = spec else { continue };
-        let known = last.filter(|(problem, _)| *problem == &spec.problem);
-        let (_, lambda_max) = *last.insert(known.unwrap_or_else(|| (&spec.problem, lambda_max(&spec.problem))));
-        if let Some(warning) = lambda_max.and_then(|lambda_max| doubt(spec, lambda_max))
+        // The runs of a pair are stable alike: (2 − λ)/λ_max(H) with λ = 2ηλ̃ says of η what 2/λ_max(H̃) does.
+        let (problem, optimizer, l2) = match spec {
+            Spec::Regression(spec) => (&spec.problem, &spec.optimizer, spec.l2),
+            Spec::RegularizationPair(spec) => (&spec.problem, &spec.optimizer, spec.l2),
+            Spec::Colourization(_) => continue,
+        };
+        let known = last.filter(|(last, _)| *last == problem);
+        let (_, lambda_max) = *last.insert(known.unwrap_or_else(|| (problem, lambda_max(problem))));
+        if let Some(warning) = lambda_max.and_then(|lambda_max| doubt(optimizer, l2, lambda_max))
             && !warnings.contains(&warning)
         {
             warnings.push(warning);
@@ -51,10 +55,9 @@ fn lambda_max(problem: &ProblemSpec) -> Option<f64> {
     }
 }
 
-fn doubt(spec: &RegressionSpec, lambda_max: f64) -> Option<String> {
-    let optimizer = &spec.optimizer;
+fn doubt(optimizer: &OptimizerSpec, l2: f64, lambda_max: f64) -> Option<String> {
     let rate = optimizer.learning_rate;
-    let curvature = lambda_max + 2.0 * spec.l2;
+    let curvature = lambda_max + 2.0 * l2;
     if curvature <= 0.0 {
         return None;
     }

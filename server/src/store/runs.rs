@@ -102,13 +102,10 @@ impl Store {
 
 /// Puts the numbers of a stored inline problem back into a spec.
 pub(super) async fn fill_in(conn: &mut SqliteConnection, spec: &mut Spec) -> Result<(), StoreError> {
-    let Spec::Regression(spec) = spec else { return Ok(()) };
-    if spec.problem.source != ProblemSource::Inline {
-        return Ok(());
-    }
-    let Some(sha256) = &spec.problem.sha256 else { return Ok(()) };
+    let Some(spec) = spec.problem_mut().filter(|problem| problem.source == ProblemSource::Inline) else { return Ok(()) };
+    let Some(sha256) = &spec.sha256 else { return Ok(()) };
     let missing = || StoreError::Unreadable { what: "spec", detail: format!("the problem {sha256} is not stored") };
     let problem = db::problems::get(conn, sha256).await?.ok_or_else(missing)?.unpack()?;
-    (spec.problem.x, spec.problem.t) = (Some(problem.x), Some(problem.t));
+    (spec.x, spec.t) = (Some(problem.x), Some(problem.t));
     Ok(())
 }

@@ -112,13 +112,13 @@ impl Store {
     async fn complete_shapes(&self, mut prepared: Prepared) -> Result<Prepared, SubmitError> {
         let mut conn = self.reader().await?;
         for (run, sha256) in prepared.job.runs.iter_mut().zip(&prepared.problem_of_run) {
-            let (Spec::Regression(spec), Some(sha256)) = (&mut run.spec, sha256) else { continue };
+            let (Some(problem), Some(sha256)) = (run.spec.problem_mut(), sha256) else { continue };
             if prepared.problems.contains_key(sha256) {
                 continue;
             }
             let shape = db::problems::shape(&mut conn, sha256).await?;
             let (rows, columns) = shape.ok_or_else(|| SubmitError::UnknownProblem { sha256: sha256.clone() })?;
-            (spec.problem.n, spec.problem.d) = (Some(rows), Some(columns));
+            (problem.n, problem.d) = (Some(rows), Some(columns));
         }
         Ok(prepared)
     }
@@ -136,15 +136,10 @@ fn prepare(mut job: NewJob) -> Result<Prepared, SubmitError> {
     let mut problems = BTreeMap::new();
     let mut problem_of_run = Vec::with_capacity(job.runs.len());
     for run in &mut job.runs {
-        let Spec::Regression(spec) = &mut run.spec else {
+        let Some(problem) = run.spec.problem_mut().filter(|problem| problem.source == ProblemSource::Inline) else {
             problem_of_run.push(None);
             continue;
         };
-        let problem = &mut spec.problem;
-        if problem.source != ProblemSource::Inline {
-            problem_of_run.push(None);
-            continue;
-        }
         if let (Some(x), Some(t)) = (problem.x.take(), problem.t.take()) {
             let packed = PackedProblem::pack(&x, &t);
             let computed = hash(&packed);

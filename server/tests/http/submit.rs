@@ -221,3 +221,57 @@ async fn actions_are_idempotent_and_a_409_names_the_state() {
     let job = Answer::of(world.request(Method::POST, "/v1/jobs/1/cancel")).await.expect(StatusCode::OK);
     assert_eq!(job["states"], json!({"cancelled": 1}));
 }
+
+fn pair() -> Value {
+    json!({"name": "pair", "spec": {"kind": "regularization_pair", "problem": {"source": "inline", "x": [[2, 1]], "t": [2]},
+        "optimizer": {"name": "gd", "learning_rate": 0.1}, "l2": 0.05, "steps": 100}})
+}
+
+#[tokio::test]
+async fn a_pair_is_admitted_and_stored_as_a_regression_is() {
+    let world = World::start().await;
+    let table = add_table(&world, "prices", "size,rooms,price\n1,2,3\n4,5,6\n7,8,10\n").await.expect(StatusCode::CREATED);
+    let from_table = with(pair(), "/spec/problem", json!({"source": "dataset", "name": "prices", "target": "price"}));
+    for (body, pointer) in [
+        (with(pair(), "/spec/l2", json!(0)), "/spec/l2"),
+        (with(pair(), "/spec/l2", json!(5)), "/spec/l2"),
+        (with(pair(), "/spec/optimizer/weight_decay", json!(0.01)), "/spec/optimizer/weight_decay"),
+        (with(pair(), "/spec/optimizer/name", json!("adamw")), "/spec/optimizer/name"),
+        (with(pair(), "/spec/gradient_tolerance", json!(0.1)), "/spec/gradient_tolerance"),
+        (with(pair(), "/spec/problem/sha256", json!("0".repeat(64))), "/spec/problem/sha256"),
+        (with(from_table.clone(), "/spec/problem/target", json!("cost")), "/spec/problem/target"),
+        (
+            with(from_table.clone(), "/spec/optimizer", json!({"name": "sgd", "learning_rate": 0.1, "batch_size": 4})),
+            "/spec/optimizer/batch_size",
+        ),
+        (with(from_table.clone(), "/spec/initial_weights", json!([1])), "/spec/initial_weights"),
+        (with(pair(), "/sweep", json!({"l2": [0.05, -1]})), "/sweep/l2/1"),
+        (with(pair(), "/spec/problem", json!({"source": "synthetic", "n": 10_000, "d": 100_000, "condition": 2})), "/spec/problem/d"),
+    ] {
+        let answer = world.post("/v1/jobs", &body).await;
+        assert_eq!((answer.status, answer.pointer().as_str()), (StatusCode::UNPROCESSABLE_ENTITY, pointer));
+    }
+    assert_eq!(world.jobs().await, 0);
+
+    let planned = world.post("/v1/jobs?dry_run=true", &with(pair(), "/sweep", json!({"l2": [0.05, 0.5]}))).await.expect(StatusCode::OK);
+    assert_eq!((&planned["run_count"], &planned["runs"][0]["estimate"]["parameters"]), (&json!(2), &json!(4)));
+    assert_eq!(planned["runs"][0]["spec"]["problem"].get("x"), None);
+    // η(λ_max + 2λ̃) = 0.19·(10 + 1) > 2.
+    let fast = with(with(pair(), "/spec/l2", json!(0.5)), "/spec/optimizer/learning_rate", json!(0.19));
+    let warned = world.post("/v1/jobs", &fast).await.expect(StatusCode::CREATED);
+    assert!(warned["warnings"][0].as_str().unwrap().contains("stability limit"), "{warned}");
+
+    let accepted = world.post("/v1/jobs", &with(pair(), "/sweep", json!({"seed": [0, 1, 2]}))).await.expect(StatusCode::CREATED);
+    let run = world.get(&format!("/v1/runs/{}", accepted["run_ids"][2])).await.expect(StatusCode::OK);
+    assert_eq!((&run["spec"]["problem"]["x"], &run["spec"]["record"]), (&json!([[2.0, 1.0]]), &json!("every")));
+    assert_eq!(run["spec"]["optimizer"].get("weight_decay"), None);
+    let listed = world.get("/v1/runs?kind=regularization_pair&limit=1").await.expect(StatusCode::OK);
+    assert_eq!(listed["items"][0]["spec"]["problem"].get("x"), None);
+    // A run's spec can be submitted again as it stands, also by the hash of its problem alone.
+    world.post("/v1/jobs", &json!({"spec": run["spec"]})).await.expect(StatusCode::CREATED);
+    world.post("/v1/jobs", &json!({"spec": listed["items"][0]["spec"]})).await.expect(StatusCode::CREATED);
+    let accepted = world.post("/v1/jobs", &from_table).await.expect(StatusCode::CREATED);
+    let run = world.get(&format!("/v1/runs/{}", accepted["run_ids"][0])).await.expect(StatusCode::OK);
+    assert_eq!(run["spec"]["problem"]["sha256"], table["sha256"]);
+    assert_eq!(world.get("/v1/runs?kind=regression").await.expect(StatusCode::OK)["items"], json!([]));
+}

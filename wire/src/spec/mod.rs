@@ -10,6 +10,7 @@ pub mod check;
 pub mod colourization;
 pub mod optimizer;
 pub mod regression;
+pub mod regularization_pair;
 pub mod strict;
 pub mod submit;
 pub mod sweep;
@@ -22,13 +23,15 @@ use crate::problem::FieldError;
 use crate::state::Kind;
 use check::Checker;
 pub use colourization::ColourizationSpec;
-pub use regression::RegressionSpec;
+pub use regression::{ProblemSpec, RegressionSpec};
+pub use regularization_pair::RegularizationPairSpec;
 
 /// One concrete, normalized spec: what a run trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Spec {
     Regression(RegressionSpec),
+    RegularizationPair(RegularizationPairSpec),
     Colourization(ColourizationSpec),
 }
 
@@ -44,6 +47,11 @@ impl Spec {
                 spec.normalize(&mut checker);
                 Self::Regression(spec)
             }
+            Kind::RegularizationPair => {
+                let mut spec: RegularizationPairSpec = strict::from_value(value, base)?;
+                spec.normalize(&mut checker);
+                Self::RegularizationPair(spec)
+            }
             Kind::Colourization => {
                 let mut spec: ColourizationSpec = strict::from_value(value, base)?;
                 spec.normalize(&mut checker);
@@ -56,15 +64,42 @@ impl Spec {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Regression(_) => Kind::Regression,
+            Self::RegularizationPair(_) => Kind::RegularizationPair,
             Self::Colourization(_) => Kind::Colourization,
+        }
+    }
+
+    /// The least-squares problem that the run is about; `None` where it is about images.
+    pub fn problem(&self) -> Option<&ProblemSpec> {
+        match self {
+            Self::Regression(spec) => Some(&spec.problem),
+            Self::RegularizationPair(spec) => Some(&spec.problem),
+            Self::Colourization(_) => None,
+        }
+    }
+
+    /// As [`Spec::problem`], to be changed.
+    pub fn problem_mut(&mut self) -> Option<&mut ProblemSpec> {
+        match self {
+            Self::Regression(spec) => Some(&mut spec.problem),
+            Self::RegularizationPair(spec) => Some(&mut spec.problem),
+            Self::Colourization(_) => None,
         }
     }
 
     /// The uploaded dataset that the spec names, if it names one.
     pub fn dataset_name(&self) -> Option<&str> {
         match self {
-            Self::Regression(spec) => spec.problem.name.as_deref(),
             Self::Colourization(spec) => (!spec.dataset.is_synthetic()).then_some(spec.dataset.name.as_str()),
+            other => other.problem()?.name.as_deref(),
+        }
+    }
+
+    /// The pinned hash of what the spec names, an uploaded dataset or an inline problem.
+    pub fn sha256(&self) -> Option<&str> {
+        match self {
+            Self::Colourization(spec) => spec.dataset.sha256.as_deref(),
+            other => other.problem()?.sha256.as_deref(),
         }
     }
 }

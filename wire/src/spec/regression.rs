@@ -17,6 +17,8 @@ pub const MOST_ROWS: u64 = 1_000_000;
 pub const MOST_COLUMNS: u64 = 100_000;
 /// Most steps of a run.
 pub const MOST_STEPS: u64 = 100_000_000;
+/// Most steps of a run that records them all.
+pub const MOST_RECORDED: u64 = 1_000_000;
 
 /// What a regression run trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -162,28 +164,40 @@ impl<'de> Deserialize<'de> for InitialWeights {
 
 impl RegressionSpec {
     pub(crate) fn normalize(&mut self, checker: &mut Checker) {
-        self.problem.normalize(checker, "/problem");
-        self.optimizer.normalize(checker, "/optimizer");
-        if self.optimizer.name == OptimizerName::Sgd {
-            checker.present("/optimizer/batch_size", &self.optimizer.batch_size, "optimizer sgd");
-        }
-        if let (Some(size), Some(n)) = (self.optimizer.batch_size, self.problem.n) {
-            checker.check(size <= n, "/optimizer/batch_size", || format!("must be at most the problem's {n} rows, is {size}"));
-        }
-        if let InitialWeights::Given(weights) = &self.initial_weights {
-            let d = self.problem.d;
-            checker.check(d.is_none_or(|d| d == weights.len() as u64), "/initial_weights", || {
-                format!("must have the problem's {} numbers, has {}", d.unwrap_or_default(), weights.len())
-            });
-        }
+        normalize_descent(&mut self.problem, &mut self.optimizer, &self.initial_weights, checker);
         checker.range("/l2", self.l2, 0.0, 1e12);
-        checker.range("/steps", self.steps, 1, MOST_STEPS);
-        if self.record == Record::Every {
-            checker.check(self.steps <= 1_000_000, "/record", || "at most 1000000 steps can all be recorded".to_owned());
-        }
+        check_steps(self.steps, self.record, checker);
         if let Some(tolerance) = self.gradient_tolerance {
             checker.range("/gradient_tolerance", tolerance, 0.0, 1e12);
         }
+    }
+}
+
+/// Normalizes the parts of every run that an optimizer makes on a problem, and checks that they fit each other.
+pub(crate) fn normalize_descent(problem: &mut ProblemSpec, optimizer: &mut OptimizerSpec, initial: &InitialWeights, checker: &mut Checker) {
+    problem.normalize(checker, "/problem");
+    optimizer.normalize(checker, "/optimizer");
+    if optimizer.name == OptimizerName::Sgd {
+        checker.present("/optimizer/batch_size", &optimizer.batch_size, "optimizer sgd");
+    }
+    if let (Some(size), Some(n)) = (optimizer.batch_size, problem.n) {
+        checker.check(size <= n, "/optimizer/batch_size", || format!("must be at most the problem's {n} rows, is {size}"));
+    }
+    if let InitialWeights::Given(weights) = initial {
+        let d = problem.d;
+        checker.check(d.is_none_or(|d| d == weights.len() as u64), "/initial_weights", || {
+            format!("must have the problem's {} numbers, has {}", d.unwrap_or_default(), weights.len())
+        });
+    }
+}
+
+/// Checks how many steps there are, and that not too many of them are recorded.
+pub(crate) fn check_steps(steps: u64, record: Record, checker: &mut Checker) {
+    checker.range("/steps", steps, 1, MOST_STEPS);
+    if record == Record::Every {
+        checker.check(steps <= MOST_RECORDED, "/record", || {
+            format!("at most {MOST_RECORDED} steps can all be recorded; `logarithmic` thins them out")
+        });
     }
 }
 

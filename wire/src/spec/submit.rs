@@ -21,7 +21,7 @@ pub struct SubmitRequest {
     /// Higher goes first; −1000 to 1000.
     #[serde(default)]
     pub priority: i32,
-    /// A regression or a colourization.
+    /// What each run trains.
     #[schema(value_type = crate::Spec)]
     pub spec: Value,
     /// Dotted path into the spec → the values to try; one run a point of their product.

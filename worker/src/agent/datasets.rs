@@ -22,13 +22,10 @@ pub(super) enum FetchError {
 /// The dataset that a spec names, with all its files on this machine. None where it names none.
 pub(super) async fn fetch(server: &impl Server, store: &FileStore, spec: &Spec) -> Result<Option<LocalDataset>, FetchError> {
     let Some(name) = spec.dataset_name() else { return Ok(None) };
-    let expected = match spec {
-        Spec::Regression(spec) => spec.problem.sha256.as_ref(),
-        Spec::Colourization(spec) => spec.dataset.sha256.as_ref(),
-    };
+    let expected = spec.sha256();
     let dataset = server.dataset(name).await?;
-    if let Some(expected) = expected.filter(|expected| **expected != dataset.sha256) {
-        return Err(FetchError::Changed { name: name.to_owned(), expected: expected.clone(), found: dataset.sha256 });
+    if let Some(expected) = expected.filter(|expected| *expected != dataset.sha256) {
+        return Err(FetchError::Changed { name: name.to_owned(), expected: expected.to_owned(), found: dataset.sha256 });
     }
     let mut files = Vec::with_capacity(dataset.files.len());
     for file in &dataset.files {

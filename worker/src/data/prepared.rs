@@ -145,7 +145,7 @@ mod tests {
         change(&mut spec);
         match Spec::from_value(spec, "").unwrap() {
             Spec::Colourization(spec) => spec,
-            Spec::Regression(_) => unreachable!(),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -58,10 +58,7 @@ mod tests {
 
     fn problem_spec(problem: serde_json::Value) -> ProblemSpec {
         let spec = json!({"kind": "regression", "problem": problem, "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 1});
-        match Spec::from_value(spec, "").unwrap() {
-            Spec::Regression(spec) => spec.problem,
-            Spec::Colourization(_) => unreachable!(),
-        }
+        Spec::from_value(spec, "").unwrap().problem().unwrap().clone()
     }
 
     #[test]

@@ -82,9 +82,9 @@ impl CheckpointWriter {
         self
     }
 
-    /// Adds the vectors of an optimizer.
-    pub fn optimizer<F: Element>(self, state: &OptimizerState<F>) -> Self {
-        state.slots.iter().fold(self, |writer, (name, values)| writer.vector(&format!("{OPTIMIZER}{name}"), values))
+    /// Adds the vectors of an optimizer. `prefix` tells those of several apart; it is empty where there is one.
+    pub fn optimizer<F: Element>(self, prefix: &str, state: &OptimizerState<F>) -> Self {
+        state.slots.iter().fold(self, |writer, (name, values)| writer.vector(&format!("{prefix}{OPTIMIZER}{name}"), values))
     }
 
     /// The file. The numbers in `position` must be finite.
@@ -137,12 +137,14 @@ impl<'a> CheckpointReader<'a> {
         Ok(F::read_all(tensor.data()))
     }
 
-    /// The state of an optimizer with the slots of `fresh`, after `steps` steps.
+    /// The state of an optimizer with the slots of `fresh`, after `steps` steps, that was written with `prefix`.
     ///
     /// # Errors
     /// Where a slot is missing or of another length.
-    pub fn optimizer<F: Element>(&self, fresh: &OptimizerState<F>, steps: u64) -> Result<OptimizerState<F>, CheckpointError> {
-        let slots = fresh.slots.iter().map(|(name, values)| Ok((name.clone(), self.vector(&format!("{OPTIMIZER}{name}"), values.len())?)));
+    pub fn optimizer<F: Element>(&self, prefix: &str, fresh: &OptimizerState<F>, steps: u64) -> Result<OptimizerState<F>, CheckpointError> {
+        let slot =
+            |(name, values): &(String, Vec<F>)| Ok((name.clone(), self.vector(&format!("{prefix}{OPTIMIZER}{name}"), values.len())?));
+        let slots = fresh.slots.iter().map(slot);
         Ok(OptimizerState { steps, slots: slots.collect::<Result<_, CheckpointError>>()? })
     }
 }
@@ -155,13 +157,13 @@ mod tests {
     fn every_bit_of_vectors_and_position_comes_back() {
         let awkward = [0.1, -0.0, 5e-324, f64::MAX, 1.0 / 3.0];
         let state = OptimizerState { steps: 7, slots: vec![("velocity".to_owned(), awkward.to_vec())] };
-        let bytes = CheckpointWriter::default().vector("weights", &[0.1f32, 2.0]).optimizer(&state).finish(&awkward).unwrap();
+        let bytes = CheckpointWriter::default().vector("weights", &[0.1f32, 2.0]).optimizer("", &state).finish(&awkward).unwrap();
         let reader = CheckpointReader::new(&bytes).unwrap();
         let position: Vec<f64> = reader.position().unwrap();
         assert_eq!(position.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), awkward.map(f64::to_bits));
         assert_eq!(reader.vector::<f32>("weights", 2).unwrap(), [0.1, 2.0]);
         let fresh = OptimizerState { steps: 0, slots: vec![("velocity".to_owned(), vec![0.0; 5])] };
-        assert_eq!(reader.optimizer(&fresh, 7).unwrap(), state);
+        assert_eq!(reader.optimizer("", &fresh, 7).unwrap(), state);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod memory;
 mod optimizer;
 mod pace;
 mod regression;
+mod regularization_pair;
 pub mod session;
 
 use std::sync::Arc;
@@ -79,6 +80,7 @@ pub enum Ended {
 pub fn train(assignment: &Assignment, workshop: &Workshop, session: &dyn Session) -> Result<Ended, TrainError> {
     match &assignment.spec {
         Spec::Regression(spec) => regression::train(spec, assignment, workshop, session),
+        Spec::RegularizationPair(spec) => regularization_pair::train(spec, assignment, workshop, session),
         Spec::Colourization(spec) => colourization::train(spec, assignment, workshop, session),
     }
 }

@@ -91,7 +91,7 @@ impl Position {
         let writer = CheckpointWriter::default()
             .vector("parameters", &network.parameters().to_vec1::<f32>()?)
             .vector("running_statistics", &running)
-            .optimizer(&state);
+            .optimizer("", &state);
         let numbers = Numbers { position: self.clone(), num_batches_tracked, optimizer_steps: state.steps };
         Ok(writer.finish(&numbers)?)
     }
@@ -108,7 +108,7 @@ impl Position {
         let layout = network.layout();
         let parameters = reader.vector("parameters", layout.parameters.len())?;
         let running = reader.vector("running_statistics", layout.buffers.len())?;
-        optimizer.load_state(&reader.optimizer(&optimizer.state(), numbers.optimizer_steps)?)?;
+        optimizer.load_state(&reader.optimizer("", &optimizer.state(), numbers.optimizer_steps)?)?;
         network.load_parameters(&parameters)?;
         network.load_buffers(&Buffers { running, num_batches_tracked: numbers.num_batches_tracked })?;
         *self = numbers.position;

@@ -4,7 +4,7 @@ use trainyard_theory::random::permutation_into;
 
 /// The batches of a run. Any step can be asked for, so that a resumed run needs nothing but its step number.
 #[derive(Debug)]
-pub(super) struct Batches {
+pub(in super::super) struct Batches {
     order: Vec<usize>,
     /// The epoch that `order` belongs to.
     epoch: Option<u64>,
@@ -14,13 +14,13 @@ pub(super) struct Batches {
 
 impl Batches {
     /// Batches of `size` out of `examples`; the last of an epoch may be smaller.
-    pub(super) fn new(examples: usize, size: u64, seed: u64) -> Self {
+    pub(in super::super) fn new(examples: usize, size: u64, seed: u64) -> Self {
         let size = usize::try_from(size).map_or(examples, |size| size.clamp(1, examples));
         Self { order: vec![0; examples], epoch: None, size, seed }
     }
 
     /// The examples of update `step` (from 0).
-    pub(super) fn of_step(&mut self, step: u64) -> &[usize] {
+    pub(in super::super) fn of_step(&mut self, step: u64) -> &[usize] {
         let per_epoch = self.order.len().div_ceil(self.size) as u64;
         let (epoch, batch) = (step / per_epoch, (step % per_epoch) as usize);
         if self.epoch != Some(epoch) {

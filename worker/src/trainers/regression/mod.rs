@@ -3,9 +3,9 @@
 //! `w₀` → `w₁` → … → `w_T`: at each `w_s` the loss is looked at (and, on the recorded steps, everything else that is reported), then one
 //! update is made. [`batches`] says which examples an update sees, [`recorder`] what is reported.
 
-mod batches;
-mod position;
-mod recorder;
+pub(super) mod batches;
+pub(super) mod position;
+pub(super) mod recorder;
 #[cfg(test)]
 mod tests;
 
@@ -29,10 +29,10 @@ use position::Position;
 use recorder::Recorder;
 
 /// The most weights that a result holds; more are put into [`WEIGHTS_ARTIFACT`] alone.
-const MOST_WEIGHTS_IN_RESULT: usize = 10_000;
-const WEIGHTS_ARTIFACT: &str = "weights.safetensors";
+pub(super) const MOST_WEIGHTS_IN_RESULT: usize = 10_000;
+pub(super) const WEIGHTS_ARTIFACT: &str = "weights.safetensors";
 /// Time between two reports of progress.
-const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
+pub(super) const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Trains one attempt. See [`super::train`].
 pub(super) fn train(
@@ -42,9 +42,9 @@ pub(super) fn train(
     session: &dyn Session,
 ) -> Result<Ended, TrainError> {
     let problem = load_problem(&spec.problem, assignment.dataset.as_ref())?;
-    let start = initial_weights(spec, &problem)?;
+    let start = initial_weights(&spec.initial_weights, spec.seed, &problem)?;
     let mut recorder = Recorder::new(spec, &problem, session);
-    let mut position = Position::start(spec, start.clone());
+    let mut position = Position::start(&spec.optimizer, start.clone());
     if let Some(checkpoint) = &assignment.checkpoint {
         position.restore(checkpoint)?;
         session.log(LogLevel::Info, format!("goes on from step {}", position.step));
@@ -61,12 +61,12 @@ pub(super) fn train(
 }
 
 /// `w₀`.
-fn initial_weights(spec: &RegressionSpec, problem: &Problem) -> Result<Vec<f64>, TrainError> {
+pub(super) fn initial_weights(initial: &InitialWeights, seed: u64, problem: &Problem) -> Result<Vec<f64>, TrainError> {
     let d = problem.features();
-    match &spec.initial_weights {
+    match initial {
         InitialWeights::Zeros => Ok(vec![0.0; d]),
         InitialWeights::Normal => {
-            let mut generator = Generator::new(spec.seed, Purpose::InitialWeights, 0);
+            let mut generator = Generator::new(seed, Purpose::InitialWeights, 0);
             Ok((0..d).map(|_| generator.normal()).collect())
         }
         InitialWeights::Given(weights) if weights.len() == d => Ok(weights.clone()),
@@ -89,8 +89,7 @@ fn run_steps(
     let pace = Pace::new(position.step, spec.steps);
     let mut progress_timer = Timer::new(PROGRESS_EVERY);
     let mut checkpoint_timer = Timer::new(workshop.regression_checkpoint);
-    // The clock is read about once in the time of 4096 multiplications, so that it costs small problems nothing.
-    let clock_every = 4096_u64.div_ceil(problem.x().len() as u64);
+    let clock_every = clock_every(problem);
 
     session.progress(pace.progress(position.step, None));
     let (stop_reason, loss) = loop {
@@ -141,6 +140,11 @@ fn run_steps(
     Ok(Ended::Succeeded { stop_reason, result: result(position, loss) })
 }
 
+/// Steps between two looks at the clock: about the time of 4096 multiplications, so that it costs small problems nothing.
+pub(super) fn clock_every(problem: &Problem) -> u64 {
+    4096_u64.div_ceil(problem.x().len() as u64)
+}
+
 fn result(position: &Position, loss: f64) -> serde_json::Value {
     let mut result = json!({ "loss": loss, "steps": position.step });
     if position.weights.len() <= MOST_WEIGHTS_IN_RESULT {
@@ -151,7 +155,8 @@ fn result(position: &Position, loss: f64) -> serde_json::Value {
     result
 }
 
-fn divergence(loss: f64, first_loss: f64, step: u64) -> String {
+/// Why a run that diverged did, in a sentence.
+pub(super) fn divergence(loss: f64, first_loss: f64, step: u64) -> String {
     if loss.is_finite() {
         format!("the loss at step {step} is {}, over 10⁸ times the first ({})", brief(loss), brief(first_loss))
     } else {

@@ -122,7 +122,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-fn certificate(checked: claims::Certificate) -> Certificate {
+pub(in super::super) fn certificate(checked: claims::Certificate) -> Certificate {
     Certificate {
         claim: checked.claim,
         formula: checked.formula,

@@ -48,6 +48,42 @@ async fn rmsprop_ends_away_from_the_minimum_norm_solution_and_gradient_descent_a
 }
 
 #[tokio::test]
+async fn penalty_and_weight_decay_stay_together_under_gradient_descent_and_part_under_all_others() {
+    let yard = Yard::up(&["--workers", "1"]).await;
+    let mut job = jobs::regularization_pair(json!({"name": "gd", "learning_rate": 0.1}));
+    job["sweep"] = json!({"optimizer.name": ["gd", "momentum", "rmsprop", "adam"]});
+    let swept = yard.submit_all(&job).await;
+    let sgd = yard.submit(&jobs::regularization_pair(json!({"name": "sgd", "learning_rate": 0.1, "batch_size": 10}))).await;
+    for (id, together) in swept.into_iter().zip([true, false, false, false]).chain([(sgd, true)]) {
+        let run = yard.until(id, RunState::Succeeded).await;
+        let history = yard.client.metrics(id, None).await.unwrap();
+        let distances = history.series.iter().find(|series| series.name == "weight_distance").unwrap();
+        assert!(distances.points.iter().map(|point| point.step).eq(0..=300));
+        let largest = distances.points.iter().map(|point| point.value.0).fold(0.0, f64::max);
+        assert!(if together { largest <= 1e-12 } else { largest > 1e-4 }, "{:?}: {largest}", run.sweep_point);
+        let result = run.result.unwrap();
+        assert_eq!(result["largest_weight_distance"], largest);
+        assert_eq!(result["weights_l2"].as_array().unwrap().len(), 10);
+        assert_eq!(result["weights_decay"].as_array().unwrap().len(), 10);
+        let certificates = yard.client.certificates(id).await.unwrap().certificates;
+        assert!(!certificates.is_empty() && certificates.iter().all(|certificate| certificate.holds), "{certificates:?}");
+    }
+    assert!(yard.cli(&["runs"]).await.success().contains("gd with L2 and with weight decay on synthetic problem"));
+    assert_eq!(yard.client.runs(&RunQuery::default()).await.unwrap().items.len(), 5);
+
+    // The numbers of an inline problem are stored and come back; weight decay is not a pair's to give.
+    let mut inline = jobs::regularization_pair(json!({"name": "gd", "learning_rate": 0.1}));
+    inline["spec"]["problem"] = json!({"source": "inline", "x": [[2, 1]], "t": [2]});
+    let id = yard.submit(&inline).await;
+    let run = yard.until(id, RunState::Succeeded).await;
+    assert_eq!(run.spec.problem().unwrap().x, Some(vec![vec![2.0, 1.0]]));
+    inline["spec"]["optimizer"]["weight_decay"] = json!(0.01);
+    let refused = yard.request(reqwest::Method::POST, "/v1/jobs").json(&inline).send().await.unwrap();
+    assert_eq!(refused.status(), 422);
+    assert_eq!(refused.json::<Value>().await.unwrap()["errors"][0]["pointer"], "/spec/optimizer/weight_decay");
+}
+
+#[tokio::test]
 async fn a_history_of_several_pages_comes_whole() {
     let yard = Yard::up(&["--workers", "1"]).await;
     let mut job = jobs::two_unknowns(json!({"name": "gd", "learning_rate": 1e-6}));
@@ -244,4 +280,28 @@ async fn the_listing_commands_show_what_the_api_holds() {
     let epochs: Vec<&str> = compared.lines().find(|line| line.starts_with("epochs")).unwrap().split_whitespace().collect();
     assert_eq!(epochs, ["epochs", "1", "2"], "{compared}");
     assert!(yard.cli(&["network", "unet"]).await.success().contains("56856"));
+}
+
+#[tokio::test]
+async fn the_calculators_say_the_same_on_the_command_line_and_over_http() {
+    let yard = Yard::server(&[]).await;
+    let ask = async |path: &str, question: Value| {
+        yard.request(reqwest::Method::POST, path).json(&question).send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let question = json!({"name": "unet", "kernel": 5, "num_filters": 32, "in_channels": 1, "num_colours": 24, "height": 32, "width": 32});
+    let printed = yard.cli(&["network", "unet", "--kernel", "5", "--json"]).await.success();
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), ask("/v1/tools/network", question).await);
+    let table = yard.cli(&["network", "pool_upsample"]).await.success();
+    assert!(table.contains("22 to 26") && table.contains("outputs = 2880·NF + 3328·NC = 172032"), "{table}");
+    assert!(yard.cli(&["network", "unet", "--kernel", "8"]).await.stderr.contains("the kernel must be 1 to 7"));
+
+    let (input, kernel) = ("[[1, 2], [3, 4]]", "[[0, 1], [2, 3]]");
+    let question = json!({"input": [[1, 2], [3, 4]], "kernel": [[0, 1], [2, 3]], "mode": "full", "operation": "cross_correlation"});
+    let options = ["--mode", "full", "--operation", "cross_correlation", "--json"];
+    let printed = yard.cli(&[&["convolution", "--input", input, "--kernel", kernel][..], &options].concat()).await.success();
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), ask("/v1/tools/convolution", question).await);
+    std::fs::write(yard.folder.path().join("rows.json"), input).unwrap();
+    let printed = yard.cli(&["convolution", "--input", "rows.json", "--kernel", "[[-1]]"]).await.success();
+    assert_eq!(printed, "-1 -2\n-3 -4\n");
+    assert_eq!(yard.cli(&["convolution", "--input", "[[1], [2, 3]]", "--kernel", "[[1]]"]).await.code, Some(1));
 }

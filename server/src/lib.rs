@@ -6,6 +6,7 @@
 //! - `http`: the routes, who may use them, and what an error looks like
 //! - `admission`: whether a submit may be queued, and at what cost
 //! - `telemetry`: the figures of `/metrics`
+//! - [`tools`]: the calculators of `/v1/tools`
 //! - `tokens`: secrets and the files that hold the first ones
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -19,6 +20,7 @@ pub mod server;
 pub mod store;
 mod telemetry;
 mod tokens;
+pub mod tools;
 
 pub use config::{Limits, ServerConfig};
 pub use server::{Server, StartError};

@@ -4,6 +4,7 @@ mod actions;
 mod artifacts;
 mod cifar10;
 mod compare;
+mod convolution;
 mod datasets;
 mod demo;
 mod health;
@@ -84,8 +85,10 @@ pub(crate) enum Command {
     Tokens(tokens::TokensCommand),
     /// List the workers that the server has heard of
     Workers(workers::WorkersArgs),
-    /// Count a network's weights, outputs and connections
+    /// Count a network's weights, outputs and connections, and tell the receptive field of each layer
     Network(network::NetworkArgs),
+    /// Convolve a small plane of numbers with a kernel
+    Convolution(convolution::ConvolutionArgs),
     /// Ask whether a server is up and ready (exit code 0 or 1)
     Health(health::HealthArgs),
 }
@@ -123,6 +126,7 @@ impl Command {
             Self::Tokens(command) => command.run().await,
             Self::Workers(args) => args.run().await,
             Self::Network(args) => args.run(),
+            Self::Convolution(args) => args.run(),
             Self::Health(args) => args.run().await,
         }
     }

@@ -1,10 +1,10 @@
-//! `trainyard network`: the accounting of a network, computed here without a server.
+//! `trainyard network`: the accounting and the receptive fields of a network, computed here without a server.
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use trainyard_theory::network::{Accounting, Architecture, NetworkConfig};
+use trainyard_server::tools;
 use trainyard_wire::spec::colourization::NetworkName;
+use trainyard_wire::tools::{NetworkAnswer, NetworkQuestion};
 
 use crate::terminal::table::Table;
 use crate::terminal::{print, print_json};
@@ -16,6 +16,9 @@ pub(crate) struct NetworkArgs {
     /// Kernel size, 1 to 7
     #[arg(long, default_value_t = 3)]
     kernel: u64,
+    /// Dilation of every convolution, 1 to 32
+    #[arg(long, default_value_t = 1)]
+    dilation: u64,
     /// Filters of the first layer
     #[arg(long, default_value_t = 32)]
     num_filters: u64,
@@ -31,57 +34,66 @@ pub(crate) struct NetworkArgs {
     /// Width of the pictures in pixels, a multiple of 4
     #[arg(long, default_value_t = 32)]
     width: u64,
-    /// Print JSON
+    /// Print the JSON that POST /v1/tools/network answers
     #[arg(long)]
     json: bool,
 }
 
 impl NetworkArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let architecture = match self.name {
-            NetworkName::PoolUpsample => Architecture::PoolUpsample,
-            NetworkName::ConvTranspose => Architecture::ConvTranspose,
-            NetworkName::Unet => Architecture::Unet,
-        };
-        let config = NetworkConfig {
-            architecture,
+        let question = NetworkQuestion {
+            name: self.name,
             kernel: self.kernel,
+            dilation: self.dilation,
             num_filters: self.num_filters,
             in_channels: self.in_channels,
             num_colours: self.num_colours,
             height: self.height,
             width: self.width,
         };
-        let accounting = config.accounting().context("there is no such network")?;
+        let answer = tools::network(&question).map_err(|error| anyhow::anyhow!("there is no such network: {}", error.detail))?;
         if self.json {
-            print_json(&accounting)?;
+            print_json(&answer)?;
         } else {
-            print(&table(&accounting).to_string())?;
+            print(&format!("{}\n{}", table(&answer), closed_forms(&answer)))?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn table(accounting: &Accounting) -> Table {
-    let mut table = Table::new(&["LAYER", "KIND", "OUTPUT", "WEIGHTS", "OUTPUTS", "CONNECTIONS"]);
-    for layer in &accounting.layers {
-        let shape = &layer.output;
+fn table(answer: &NetworkAnswer) -> Table {
+    let mut table = Table::new(&["LAYER", "KIND", "OUTPUT", "WEIGHTS", "OUTPUTS", "CONNECTIONS", "MACS", "BYTES", "FIELD"]);
+    for layer in &answer.layers {
+        let [channels, height, width] = layer.output;
+        let [least, greatest] = layer.receptive_field;
         table.row([
             layer.name.clone(),
             layer.kind.clone(),
-            format!("{}×{}×{}", shape.channels, shape.height, shape.width),
+            format!("{channels}×{height}×{width}"),
             layer.weights.to_string(),
             layer.outputs.to_string(),
             layer.connections.to_string(),
+            layer.multiply_accumulates.to_string(),
+            layer.activation_bytes.to_string(),
+            if least == greatest { least.to_string() } else { format!("{least} to {greatest}") },
         ]);
     }
     table.row([
         "all".to_owned(),
         String::new(),
         String::new(),
-        accounting.weights.to_string(),
-        accounting.outputs.to_string(),
-        accounting.connections.to_string(),
+        answer.weights.to_string(),
+        answer.outputs.to_string(),
+        answer.connections.to_string(),
+        answer.multiply_accumulates.to_string(),
+        answer.activation_bytes.to_string(),
+        String::new(),
     ]);
     table
+}
+
+fn closed_forms(answer: &NetworkAnswer) -> String {
+    let forms = &answer.closed_forms;
+    let named = [("weights", &forms.weights), ("outputs", &forms.outputs), ("connections", &forms.connections)];
+    named.into_iter().map(|(name, form)| format!("{name} = {} = {}\n", form.formula, form.value)).collect()
 }

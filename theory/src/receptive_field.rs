@@ -3,11 +3,13 @@
 //! For convolutions and pooling alone the size of the receptive field follows `r ← r + (k −
 //! 1)·dilation·j`, `j ← j·stride` ([`of_chain`]). Upsampling and transposed convolution break that
 //! rule: there the size depends on the output's phase, its index modulo the total upsampling. So
-//! the inputs are found exactly: starting from one output index, an interval of indices is taken
-//! back through the layers ([`interval`]).
+//! the inputs are found exactly: starting from one output index, the indices that it depends on are
+//! taken back through the layers ([`inputs`]). They fill an interval; with a dilation it may have
+//! holes, and its ends count ([`interval`]).
 //!
 //! All layers are square and treat rows and columns alike, so one direction is enough; a field of
-//! size r covers r×r pixels. Indices run over an endless picture: an output near the border has the
+//! size r covers r×r pixels. (Where an even dilation leaves gaps beside a skip connection, outputs
+//! whose row and column are of different phase may see less: the sizes are those of the diagonal.) Indices run over an endless picture: an output near the border has the
 //! same field, partly in the padding.
 
 use serde::{Deserialize, Serialize};
@@ -22,19 +24,9 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// One index.
-    pub fn at(index: i64) -> Self {
-        Self { first: index, last: index }
-    }
-
     /// The number of indices, at least 1.
     pub fn size(&self) -> u64 {
         self.first.abs_diff(self.last) + 1
-    }
-
-    /// The shortest interval that holds both.
-    fn hull(self, other: Self) -> Self {
-        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
     }
 }
 
@@ -72,7 +64,7 @@ pub struct ReceptiveField {
     /// The layer's name, as in [`Layer::name`](crate::network::Layer::name).
     pub layer: String,
     /// The least size over the outputs' phases; 0 where some outputs depend on no input at all (a
-    /// transposed convolution of kernel 1 leaves gaps).
+    /// transposed convolution of kernel 1 or of an even dilation leaves gaps).
     pub least: u64,
     /// The greatest size over the outputs' phases.
     pub greatest: u64,
@@ -84,46 +76,60 @@ pub fn receptive_fields(config: &NetworkConfig) -> Result<Vec<ReceptiveField>, N
     let fields = graph.layers.iter().enumerate().map(|(index, layer)| {
         // No layer is upsampled more than twice by 2, so four neighbouring outputs show every
         // phase.
-        let sizes = (0..4).map(|output| interval(&graph, Source::Layer(index), Interval::at(output)).map_or(0, |field| field.size()));
+        let sizes = (0..4).map(|output| interval(&graph, Source::Layer(index), output).map_or(0, |field| field.size()));
         ReceptiveField { layer: layer.name.clone(), least: sizes.clone().min().unwrap_or(0), greatest: sizes.max().unwrap_or(0) }
     });
     Ok(fields.collect())
 }
 
-/// The network inputs that the outputs `outputs` of `source` depend on, or `None` if they depend on
-/// none.
+/// The network inputs that output `output` of `source` depends on, from the first to the last; `None`
+/// if it depends on none.
 ///
 /// # Panics
 /// If `source` is no layer of the graph.
-pub fn interval(graph: &Graph, source: Source, outputs: Interval) -> Option<Interval> {
-    let Source::Layer(index) = source else {
-        return Some(outputs);
-    };
-    let layer = &graph.layers[index];
-    let read = read_by(layer.operation, outputs)?;
-    layer.sources.iter().filter_map(|source| interval(graph, *source, read)).reduce(Interval::hull)
+pub fn interval(graph: &Graph, source: Source, output: i64) -> Option<Interval> {
+    let inputs = inputs(graph, source, vec![output]);
+    Some(Interval { first: *inputs.first()?, last: *inputs.last()? })
 }
 
-/// The indices of a layer's own input that a range of its outputs reads; exact at both ends.
-fn read_by(operation: Operation, outputs: Interval) -> Option<Interval> {
-    let Interval { first, last } = outputs;
+/// The network inputs that the outputs `outputs` of `source` depend on, each once, rising.
+///
+/// # Panics
+/// If `source` is no layer of the graph.
+pub fn inputs(graph: &Graph, source: Source, outputs: Vec<i64>) -> Vec<i64> {
+    let Source::Layer(index) = source else {
+        return outputs;
+    };
+    let layer = &graph.layers[index];
+    let read = sorted(outputs.iter().flat_map(|output| read_by(layer.operation, *output)).collect());
+    match layer.sources.as_slice() {
+        [source] => inputs(graph, *source, read),
+        sources => sorted(sources.iter().flat_map(|source| inputs(graph, *source, read.clone())).collect()),
+    }
+}
+
+fn sorted(mut indices: Vec<i64>) -> Vec<i64> {
+    indices.sort_unstable();
+    indices.dedup();
+    indices
+}
+
+/// The indices of a layer's own input that one of its outputs reads.
+fn read_by(operation: Operation, output: i64) -> Vec<i64> {
     match operation {
         Operation::Conv2d(window) => {
-            let (kernel, stride) = (window.kernel as i64, window.stride as i64);
-            let padding = window.padding_before as i64;
-            Some(Interval { first: first * stride - padding, last: last * stride - padding + kernel - 1 })
+            let first = output * window.stride as i64 - window.padding_before as i64;
+            (0..window.kernel as i64).map(|tap| first + tap * window.dilation as i64).collect()
         }
         Operation::ConvTranspose2d(window) => {
-            let (kernel, stride) = (window.kernel as i64, window.stride as i64);
-            let padding = window.padding as i64;
-            // Input i reaches outputs i·stride − padding … i·stride − padding + kernel − 1.
-            let read =
-                Interval { first: -(-(first + padding - (kernel - 1))).div_euclid(stride), last: (last + padding).div_euclid(stride) };
-            (read.first <= read.last).then_some(read)
+            // Input i reaches outputs i·stride − padding + tap·dilation.
+            let stride = window.stride as i64;
+            let reached = (0..window.kernel as i64).map(|tap| output + window.padding as i64 - tap * window.dilation as i64);
+            reached.filter(|reached| reached.rem_euclid(stride) == 0).map(|reached| reached.div_euclid(stride)).collect()
         }
-        Operation::MaxPool2d => Some(Interval { first: first * 2, last: last * 2 + 1 }),
-        Operation::Upsample => Some(Interval { first: first.div_euclid(2), last: last.div_euclid(2) }),
-        Operation::BatchNorm2d | Operation::Relu | Operation::Concatenate => Some(outputs),
+        Operation::MaxPool2d => vec![output * 2, output * 2 + 1],
+        Operation::Upsample => vec![output.div_euclid(2)],
+        Operation::BatchNorm2d | Operation::Relu | Operation::Concatenate => vec![output],
     }
 }
 
@@ -137,12 +143,16 @@ mod tests {
     const ARCHITECTURES: [Architecture; 3] = [Architecture::PoolUpsample, Architecture::ConvTranspose, Architecture::Unet];
 
     fn config(architecture: Architecture, kernel: u64) -> NetworkConfig {
-        NetworkConfig { architecture, kernel, num_filters: 2, in_channels: 1, num_colours: 2, height: 64, width: 64 }
+        NetworkConfig { architecture, kernel, dilation: 1, num_filters: 2, in_channels: 1, num_colours: 2, height: 64, width: 64 }
     }
 
     /// (least, greatest) at the end of a block.
     fn field(architecture: Architecture, kernel: u64, layer: &str) -> (u64, u64) {
-        let fields = receptive_fields(&config(architecture, kernel)).unwrap();
+        dilated_field(architecture, kernel, 1, layer)
+    }
+
+    fn dilated_field(architecture: Architecture, kernel: u64, dilation: u64, layer: &str) -> (u64, u64) {
+        let fields = receptive_fields(&NetworkConfig { dilation, ..config(architecture, kernel) }).unwrap();
         let found = fields.iter().find(|field| field.layer == layer).unwrap();
         (found.least, found.greatest)
     }
@@ -156,13 +166,13 @@ mod tests {
 
     #[test]
     fn on_the_way_down_the_chain_rule_holds() {
-        for kernel in NetworkConfig::KERNELS {
-            let convolution = |stride| ChainLayer { kernel, stride, dilation: 1 };
+        for (kernel, dilation) in NetworkConfig::KERNELS.flat_map(|kernel| (1..=4).map(move |dilation| (kernel, dilation))) {
+            let convolution = |stride| ChainLayer { kernel, stride, dilation };
             let pool = ChainLayer { kernel: 2, stride: 2, dilation: 1 };
             let pooled = of_chain(&[convolution(1), pool, convolution(1), pool]).unwrap();
             let strided = of_chain(&[convolution(2), convolution(2)]).unwrap();
             let both = |size| (size, size);
-            let at = |architecture, layer| field(architecture, kernel, layer);
+            let at = |architecture, layer| dilated_field(architecture, kernel, dilation, layer);
             assert_eq!(at(Architecture::PoolUpsample, "layer1.1"), both(pooled[1].0));
             assert_eq!(at(Architecture::PoolUpsample, "layer2.3"), both(pooled[3].0));
             assert_eq!(at(Architecture::ConvTranspose, "layer1.2"), both(strided[0].0));
@@ -200,13 +210,13 @@ mod tests {
                 match layer.operation {
                     Operation::Conv2d(w) => {
                         for (to, tap) in (0..height).flat_map(|o| (0..w.kernel as i64).map(move |k| (o, k))) {
-                            join(to * w.stride as i64 - w.padding_before as i64 + tap, to);
+                            join(to * w.stride as i64 - w.padding_before as i64 + tap * w.dilation as i64, to);
                         }
                     }
                     Operation::ConvTranspose2d(w) => {
                         let reads = read.len() as i64;
                         for (from, tap) in (0..reads).flat_map(|i| (0..w.kernel as i64).map(move |k| (i, k))) {
-                            join(from, from * w.stride as i64 - w.padding as i64 + tap);
+                            join(from, from * w.stride as i64 - w.padding as i64 + tap * w.dilation as i64);
                         }
                     }
                     Operation::MaxPool2d => (0..2 * height).for_each(|from| join(from, from / 2)),
@@ -220,26 +230,33 @@ mod tests {
     }
 
     #[test]
-    fn intervals_hold_exactly_the_inputs_that_reach_an_output() {
+    fn the_inputs_are_exactly_those_that_reach_an_output() {
         for architecture in ARCHITECTURES {
-            for kernel in NetworkConfig::KERNELS {
-                let mut network = config(architecture, kernel);
-                network.height = 256;
+            for (kernel, dilation) in NetworkConfig::KERNELS.flat_map(|kernel| (1..=3).map(move |dilation| (kernel, dilation))) {
+                let network = NetworkConfig { dilation, height: 512, ..config(architecture, kernel) };
                 let graph = network.graph().unwrap();
                 for (index, outputs) in depends_on(&graph).iter().enumerate() {
                     let middle = outputs.len() / 2;
                     for (output, reached) in outputs.iter().enumerate().skip(middle - 4).take(8) {
-                        let expected = interval(&graph, Source::Layer(index), Interval::at(output as i64));
-                        let found = reached.first().zip(reached.last());
-                        let found = found.map(|(first, last)| Interval { first: *first, last: *last });
+                        let found = inputs(&graph, Source::Layer(index), vec![output as i64]);
                         let layer = &graph.layers[index].name;
-                        assert_eq!(found, expected, "{architecture:?} K={kernel} {layer} {output}");
-                        // No gaps inside.
-                        assert_eq!(reached.len() as u64, expected.map_or(0, |field| field.size()));
+                        assert!(found.iter().eq(reached), "{architecture:?} K={kernel} dilation {dilation} {layer} {output}");
+                        let field = interval(&graph, Source::Layer(index), output as i64).map_or(0, |field| field.size());
+                        // Without a dilation there are no gaps inside.
+                        assert!(if dilation == 1 { field == reached.len() as u64 } else { field >= reached.len() as u64 });
                     }
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_dilation_stretches_the_fields() {
+        let last = |dilation| dilated_field(Architecture::PoolUpsample, 3, dilation, "layerFinal");
+        assert_eq!(last(1), (22, 26));
+        assert!(last(2).0 > 22 && last(2).1 > 26 && last(3).0 > last(2).0);
+        // Of the outputs of a transposed convolution with an even dilation every other one is left out.
+        assert_eq!(dilated_field(Architecture::ConvTranspose, 3, 2, "layer3.0").0, 0);
     }
 
     #[test]

@@ -152,6 +152,7 @@ fn network(spec: &ColourizationSpec, side: u64) -> NetworkConfig {
     NetworkConfig {
         architecture: architecture(spec.network.name),
         kernel: spec.network.kernel,
+        dilation: 1,
         num_filters: spec.network.num_filters,
         in_channels: 1,
         num_colours: spec.num_colours,

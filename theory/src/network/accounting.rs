@@ -152,7 +152,7 @@ mod tests {
     const ARCHITECTURES: [Architecture; 3] = [Architecture::PoolUpsample, Architecture::ConvTranspose, Architecture::Unet];
 
     fn config(architecture: Architecture) -> NetworkConfig {
-        NetworkConfig { architecture, kernel: 3, num_filters: 32, in_channels: 1, num_colours: 24, height: 32, width: 32 }
+        NetworkConfig { architecture, kernel: 3, dilation: 1, num_filters: 32, in_channels: 1, num_colours: 24, height: 32, width: 32 }
     }
 
     #[test]

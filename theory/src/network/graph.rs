@@ -28,21 +28,23 @@ pub enum Source {
     Layer(usize),
 }
 
-/// A window that moves over its input: output `o` reads the inputs `o·stride − padding_before + i`
-/// for `i` in `0..kernel`.
+/// A window that moves over its input: output `o` reads the inputs `o·stride − padding_before +
+/// i·dilation` for `i` in `0..kernel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub kernel: u64,
+    pub dilation: u64,
     pub stride: u64,
     pub padding_before: u64,
     pub padding_after: u64,
 }
 
-/// The window of a transposed convolution: input `i` adds to the outputs `i·stride − padding + j`
-/// for `j` in `0..kernel`.
+/// The window of a transposed convolution: input `i` adds to the outputs `i·stride − padding +
+/// j·dilation` for `j` in `0..kernel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransposedWindow {
     pub kernel: u64,
+    pub dilation: u64,
     pub stride: u64,
     pub padding: u64,
     pub output_padding: u64,
@@ -100,11 +102,13 @@ impl NetworkConfig {
     /// Padding: an odd K pads `⌊K/2⌋` everywhere, with output padding 1 where a transposed
     /// convolution doubles the size. An even K keeps the size by padding `(K−1)/2` (rounded down)
     /// before and `K/2` after; where it halves or doubles, it pads `K/2 − 1`, without output
-    /// padding.
+    /// padding. With a dilation the kernel's extent `(K − 1)·dilation + 1` takes the place of K in
+    /// these rules, so that every layer keeps its shape.
     pub fn graph(&self) -> Result<Graph, NetworkError> {
         self.validate()?;
         let mut builder = Builder {
             kernel: self.kernel,
+            dilation: self.dilation,
             graph: Graph { input: Shape { channels: self.in_channels, height: self.height, width: self.width }, layers: Vec::new() },
         };
         let filters = self.num_filters;
@@ -144,6 +148,7 @@ impl NetworkConfig {
 /// source of what it appended.
 struct Builder {
     kernel: u64,
+    dilation: u64,
     graph: Graph,
 }
 
@@ -160,15 +165,21 @@ impl Builder {
 
     /// A stride-1 convolution that keeps the size.
     fn same(&mut self, name: &str, source: Source, channels: u64) -> Source {
-        let window = Window { kernel: self.kernel, stride: 1, padding_before: (self.kernel - 1) / 2, padding_after: self.kernel / 2 };
+        let (kernel, dilation) = (self.kernel, self.dilation);
+        let window = Window { kernel, dilation, stride: 1, padding_before: (self.extent() - 1) / 2, padding_after: self.extent() / 2 };
         let output = Shape { channels, ..self.graph.shape_of(source) };
         self.push(name.to_owned(), Operation::Conv2d(window), source, output)
     }
 
-    /// The padding with which stride 2 exactly halves, and its transpose with output padding `K mod
-    /// 2` exactly doubles.
+    /// The inputs from the first to the last that the kernel touches.
+    fn extent(&self) -> u64 {
+        (self.kernel - 1) * self.dilation + 1
+    }
+
+    /// The padding with which stride 2 exactly halves, and its transpose with output padding
+    /// `extent mod 2` exactly doubles.
     fn halving_padding(&self) -> u64 {
-        (self.kernel - 1) / 2
+        (self.extent() - 1) / 2
     }
 
     fn pooled(&mut self, block: &str, source: Source, channels: u64) -> Source {
@@ -188,8 +199,8 @@ impl Builder {
     }
 
     fn halved(&mut self, block: &str, source: Source, channels: u64) -> Source {
-        let padding = self.halving_padding();
-        let operation = Operation::Conv2d(Window { kernel: self.kernel, stride: 2, padding_before: padding, padding_after: padding });
+        let (kernel, dilation, padding) = (self.kernel, self.dilation, self.halving_padding());
+        let operation = Operation::Conv2d(Window { kernel, dilation, stride: 2, padding_before: padding, padding_after: padding });
         let output = Shape { channels, ..halved(self.graph.shape_of(source)) };
         let convolved = self.push(format!("{block}.0"), operation, source, output);
         self.normalized(block, 1, convolved)
@@ -198,9 +209,10 @@ impl Builder {
     fn doubled(&mut self, block: &str, source: Source, channels: u64) -> Source {
         let operation = Operation::ConvTranspose2d(TransposedWindow {
             kernel: self.kernel,
+            dilation: self.dilation,
             stride: 2,
             padding: self.halving_padding(),
-            output_padding: self.kernel % 2,
+            output_padding: self.extent() % 2,
         });
         let output = Shape { channels, ..doubled(self.graph.shape_of(source)) };
         let convolved = self.push(format!("{block}.0"), operation, source, output);
@@ -249,7 +261,7 @@ mod tests {
     use super::*;
 
     fn config(architecture: Architecture, kernel: u64) -> NetworkConfig {
-        NetworkConfig { architecture, kernel, num_filters: 32, in_channels: 1, num_colours: 24, height: 32, width: 48 }
+        NetworkConfig { architecture, kernel, dilation: 1, num_filters: 32, in_channels: 1, num_colours: 24, height: 32, width: 48 }
     }
 
     #[test]
@@ -277,20 +289,25 @@ mod tests {
     }
 
     #[test]
-    fn every_padding_gives_the_declared_size_for_every_kernel() {
+    fn every_padding_gives_the_declared_size_for_every_kernel_and_dilation() {
         for architecture in [Architecture::PoolUpsample, Architecture::ConvTranspose, Architecture::Unet] {
-            for kernel in NetworkConfig::KERNELS {
-                let graph = config(architecture, kernel).graph().unwrap();
+            for (kernel, dilation) in NetworkConfig::KERNELS.flat_map(|kernel| (1..=5).map(move |dilation| (kernel, dilation))) {
+                let graph = NetworkConfig { dilation, ..config(architecture, kernel) }.graph().unwrap();
+                // As PyTorch computes the sizes.
                 for layer in &graph.layers {
                     let read = graph.shape_of(layer.sources[0]).height;
                     let made = match layer.operation {
-                        Operation::Conv2d(w) => (read + w.padding_before + w.padding_after - w.kernel) / w.stride + 1,
-                        Operation::ConvTranspose2d(w) => (read - 1) * w.stride + w.kernel + w.output_padding - 2 * w.padding,
+                        Operation::Conv2d(w) => {
+                            (read + w.padding_before + w.padding_after - w.dilation * (w.kernel - 1) - 1) / w.stride + 1
+                        }
+                        Operation::ConvTranspose2d(w) => {
+                            (read - 1) * w.stride + w.dilation * (w.kernel - 1) + w.output_padding + 1 - 2 * w.padding
+                        }
                         Operation::MaxPool2d => read / 2,
                         Operation::Upsample => read * 2,
                         _ => read,
                     };
-                    assert_eq!(made, layer.output.height, "{} K={kernel}", layer.name);
+                    assert_eq!(made, layer.output.height, "{} K={kernel} dilation {dilation}", layer.name);
                 }
                 let last = graph.layers.last().unwrap().output;
                 assert_eq!((last.channels, last.height, last.width), (24, 32, 48));
@@ -319,6 +336,8 @@ mod tests {
         let refusal = |config: NetworkConfig| config.graph().unwrap_err();
         assert_eq!(refusal(NetworkConfig { kernel: 0, ..base }), NetworkError::Kernel(0));
         assert_eq!(refusal(NetworkConfig { kernel: 8, ..base }), NetworkError::Kernel(8));
+        assert_eq!(refusal(NetworkConfig { dilation: 0, ..base }), NetworkError::Dilation(0));
+        assert_eq!(refusal(NetworkConfig { dilation: 33, ..base }), NetworkError::Dilation(33));
         assert_eq!(refusal(NetworkConfig { num_filters: 0, ..base }), NetworkError::Zero { field: "num_filters" });
         assert_eq!(refusal(NetworkConfig { width: 30, ..base }), NetworkError::NotMultipleOfFour { field: "width", value: 30 });
         assert_eq!(refusal(NetworkConfig { num_filters: u64::MAX, ..base }), NetworkError::Overflow);

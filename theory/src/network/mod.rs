@@ -13,16 +13,18 @@
 //! | last | `layerFinal`: Conv NC→NC | `layerFinal`: Conv NC→NC | `layer5`: Conv on cat(layer4, input): NC+NIC→NC |
 //!
 //! [`NetworkConfig::graph`] lists the layers under PyTorch's module names,
-//! [`NetworkConfig::accounting`] counts them, [`NetworkConfig::training_memory`] bounds what a
-//! training step holds.
+//! [`NetworkConfig::accounting`] counts them, [`NetworkConfig::closed_forms`] says what the counts
+//! must come to, [`NetworkConfig::training_memory`] bounds what a training step holds.
 
 mod accounting;
+mod closed_form;
 mod graph;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use accounting::{Accounting, LayerAccounting};
+pub use closed_form::{ClosedForm, ClosedForms};
 pub use graph::{Graph, Layer, Operation, Shape, Source, TransposedWindow, Window};
 
 /// The three designs.
@@ -43,6 +45,9 @@ pub struct NetworkConfig {
     pub architecture: Architecture,
     /// K, 1 to 7.
     pub kernel: u64,
+    /// Of every (transposed) convolution: the distance of the inputs that a kernel's neighbouring
+    /// taps meet. 1, as in the networks that are trained, to 32.
+    pub dilation: u64,
     /// NF, at least 1.
     pub num_filters: u64,
     /// NIC, at least 1.
@@ -60,6 +65,8 @@ pub struct NetworkConfig {
 pub enum NetworkError {
     #[error("the kernel must be 1 to 7, not {0}")]
     Kernel(u64),
+    #[error("the dilation must be 1 to 32, not {0}")]
+    Dilation(u64),
     #[error("{field} must be at least 1")]
     Zero { field: &'static str },
     #[error("{field} must be a multiple of 4 and at least 4, not {value}")]
@@ -71,11 +78,16 @@ pub enum NetworkError {
 impl NetworkConfig {
     /// The kernel sizes that the paddings are defined for.
     pub const KERNELS: std::ops::RangeInclusive<u64> = 1..=7;
+    /// The dilations that a network may have.
+    pub const DILATIONS: std::ops::RangeInclusive<u64> = 1..=32;
 
     /// Checks every field's range.
     pub fn validate(&self) -> Result<(), NetworkError> {
         if !Self::KERNELS.contains(&self.kernel) {
             return Err(NetworkError::Kernel(self.kernel));
+        }
+        if !Self::DILATIONS.contains(&self.dilation) {
+            return Err(NetworkError::Dilation(self.dilation));
         }
         for (field, value) in [("num_filters", self.num_filters), ("in_channels", self.in_channels), ("num_colours", self.num_colours)] {
             if value == 0 {

@@ -104,7 +104,7 @@ fn recorded_steps(record: Record, steps: u64) -> u64 {
 /// Everything that a regression's optimizer does, twice: a step on b rows takes 2·b·d multiply-adds for each of the two runs, a recorded one 2·n·d more, and
 /// their distance and norms 3·d. Memory holds X twice, t, and for each run the weights, the gradient, the optimizer's state and a checkpoint.
 fn regularization_pair(spec: &RegularizationPairSpec, n: u64, d: u64) -> Estimate {
-    let recorded = recorded_steps(spec.record, spec.steps);
+    let recorded = recorded_steps(spec.record(), spec.steps);
     let batch = spec.optimizer.batch_size.unwrap_or(n);
     let parameters = product(&[2, d]);
     let numbers = optimizer_slots(spec.optimizer.name).saturating_add(1);

@@ -1,10 +1,10 @@
 //! Which limit an estimate exceeds, and which value of the spec is to blame.
 
 use trainyard_wire::job::{Estimate, SweepPoint};
+use trainyard_wire::spec::ColourizationSpec;
 use trainyard_wire::spec::regression::{ProblemSource, Record};
 use trainyard_wire::spec::strict::escape;
 use trainyard_wire::spec::sweep::Sweep;
-use trainyard_wire::spec::{ColourizationSpec, RegressionSpec, RegularizationPairSpec};
 use trainyard_wire::{FieldError, Spec};
 
 use super::estimate::{Size, checkpoint_bytes};
@@ -91,10 +91,9 @@ fn work_pointer(spec: &Spec, size: Size) -> &'static str {
 
 fn disk_pointer(spec: &Spec) -> &'static str {
     match spec {
-        Spec::Regression(RegressionSpec { record, .. }) | Spec::RegularizationPair(RegularizationPairSpec { record, .. }) => match record {
-            Record::Every => "/spec/record",
-            Record::Logarithmic => "/spec/steps",
-        },
+        Spec::Regression(spec) if spec.record == Record::Every => "/spec/record",
+        Spec::RegularizationPair(spec) if spec.record() == Record::Every => "/spec/record",
+        Spec::Regression(_) | Spec::RegularizationPair(_) => "/spec/steps",
         Spec::Colourization(spec) => most_to_blame(
             spec,
             &[

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::check::Checker;
 use super::optimizer::{OptimizerName, OptimizerSpec};
-use super::regression::{InitialWeights, ProblemSpec, Record, check_steps, normalize_descent};
+use super::regression::{InitialWeights, MOST_RECORDED, ProblemSpec, Record, check_steps, normalize_descent};
 
 /// What a pair of runs trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -33,18 +33,19 @@ pub struct RegularizationPairSpec {
     pub l2: f64,
     /// Optimizer steps of each.
     pub steps: u64,
-    /// Which steps have their metrics recorded: all of them, unless it says otherwise.
-    #[serde(default = "every")]
-    pub record: Record,
+    /// Which steps have their metrics recorded: without it all of them, or logarithmically thinned ones where they are over 1,000,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
     #[serde(default)]
     pub seed: u64,
 }
 
-fn every() -> Record {
-    Record::Every
-}
-
 impl RegularizationPairSpec {
+    /// Which steps have their metrics recorded.
+    pub fn record(&self) -> Record {
+        self.record.unwrap_or(if self.steps <= MOST_RECORDED { Record::Every } else { Record::Logarithmic })
+    }
+
     pub(crate) fn normalize(&mut self, checker: &mut Checker) {
         let decay = self.optimizer.weight_decay.take().filter(|decay| *decay != 0.0);
         checker.absent("/optimizer/weight_decay", &decay, "a regularization pair, whose weight decay is λ = 2ηλ̃, from `l2`");
@@ -57,7 +58,8 @@ impl RegularizationPairSpec {
         checker.positive("/l2", self.l2, 1e12);
         let decay = 2.0 * self.optimizer.learning_rate * self.l2;
         checker.check(decay < 1.0, "/l2", || format!("makes the weight decay λ = 2ηλ̃ = {decay}, which must be under 1"));
-        check_steps(self.steps, self.record, checker);
+        let record = *self.record.insert(self.record());
+        check_steps(self.steps, record, checker);
     }
 }
 
@@ -79,7 +81,7 @@ mod tests {
     fn a_pair_is_normalized_and_parses_again_to_itself() {
         let spec = pair(|_| ()).unwrap();
         let Spec::RegularizationPair(normalized) = &spec else { panic!("{spec:?}") };
-        assert_eq!((normalized.record, normalized.problem.d), (Record::Every, Some(2)));
+        assert_eq!((normalized.record, normalized.problem.d), (Some(Record::Every), Some(2)));
         assert_eq!(normalized.optimizer.weight_decay, None);
         assert_eq!(Spec::from_value(serde_json::to_value(&spec).unwrap(), "").unwrap(), spec);
     }
@@ -108,7 +110,17 @@ mod tests {
         ] {
             assert_eq!(refused(pointer, value.clone()).as_deref(), Some(pointer), "{pointer} {value}");
         }
-        assert_eq!(pair(|spec| spec["steps"] = json!(2_000_000)).unwrap_err(), ["/record"]);
+        let long = |record: Option<&str>| {
+            pair(|spec| {
+                spec["steps"] = json!(2_000_000);
+                if let Some(record) = record {
+                    spec["record"] = json!(record);
+                }
+            })
+        };
+        assert_eq!(long(Some("every")).unwrap_err(), ["/record"]);
+        let Spec::RegularizationPair(thinned) = long(None).unwrap() else { panic!("no pair") };
+        assert_eq!(thinned.record, Some(Record::Logarithmic));
         assert_eq!(pair(|spec| spec["optimizer"]["name"] = json!("sgd")).unwrap_err(), ["/optimizer/batch_size"]);
         assert_eq!(pair(|spec| drop(spec.as_object_mut().unwrap().shift_remove("l2"))).unwrap_err(), [""]);
         // A weight decay of 0 is none.

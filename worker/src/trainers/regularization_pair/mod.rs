@@ -73,7 +73,7 @@ fn run_steps(
     let (losses, distance) = loop {
         let step = twins.step();
         let distance = twins.measure();
-        let recorded = spec.record == Record::Every || grid.records(step);
+        let recorded = spec.record() == Record::Every || grid.records(step);
         if batches.is_none() || recorded || twins.are_suspicious() {
             let losses = twins.losses_and_gradients(problem, spec.l2);
             let first_loss = twins.first_loss(losses[0]);

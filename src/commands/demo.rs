@@ -74,10 +74,10 @@ impl DemoArgs {
         Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// Submits both jobs and follows them; answers their runs as they ended.
+    /// Submits the jobs and follows them; answers their runs as they ended.
     async fn train(&self, client: &Client) -> anyhow::Result<Vec<Run>> {
         let mut ids: Vec<RunId> = Vec::new();
-        for job in [counterexample(), self.colourization()] {
+        for job in [counterexample(), penalty_or_decay(), self.colourization()] {
             let accepted = client.submit(serde_json::to_vec(&job)?, None).await.context("cannot submit the demo's job")?;
             ids.extend(accepted.run_ids);
         }
@@ -123,6 +123,23 @@ fn counterexample() -> Value {
     })
 }
 
+/// An L2 penalty beside the weight decay that equals it under gradient descent, and under momentum does not.
+fn penalty_or_decay() -> Value {
+    json!({
+        "name": "demo: penalty or decay",
+        "priority": 1,
+        "spec": {
+            "kind": "regularization_pair",
+            "problem": {"source": "synthetic", "n": 50, "d": 10, "condition": 20, "noise": 0.1},
+            "initial_weights": "normal",
+            "optimizer": {"name": "gd", "learning_rate": 0.1},
+            "l2": 0.05,
+            "steps": 300
+        },
+        "sweep": {"optimizer.name": ["gd", "momentum"]}
+    })
+}
+
 fn results(runs: &[Run]) -> Table {
     let mut table = Table::new(&["RUN", "WHAT", "STATE", "RESULT", "TOOK"]);
     for run in runs {
@@ -140,6 +157,9 @@ fn result(run: &Run) -> String {
     }
     if let Some(distance) = format::last(run, &["distance_to_minimum_norm"]) {
         parts.push(format!("{} from the minimum-norm solution", format::number(distance)));
+    }
+    if let Some(distance) = run.result.as_ref().and_then(|result| result.get("largest_weight_distance")).and_then(Value::as_f64) {
+        parts.push(format!("weights at most {} apart", format::number(distance)));
     }
     parts.extend(format::accuracy(run).map(|accuracy| format!("{accuracy} of the pixels in the right colour")));
     if let Some(loss) = format::last(run, &["val_loss"]) {

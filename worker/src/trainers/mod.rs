@@ -44,7 +44,7 @@ pub struct Workshop {
     pub device: Device,
     /// Image sets that are ready for training.
     pub prepared: Arc<PreparedCache>,
-    /// Time between two checkpoints of a regression.
+    /// Time between two checkpoints of a regression, or of a pair of them.
     pub regression_checkpoint: Duration,
     /// Most time between two checkpoints of a colourization, which also has one at the end of each epoch.
     pub colourization_checkpoint: Duration,

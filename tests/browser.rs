@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use support::{PATIENCE, Yard, eventually, jobs};
 use tempfile::TempDir;
+use trainyard_wire::RunState;
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
@@ -59,6 +60,18 @@ async fn the_dashboard_follows_runs_from_their_submit_to_curves_and_pictures() {
         &browser,
         "the value axis is linear",
         "return document.querySelector(\"section[aria-label='Chart of loss'] .js-plotly-plot\").layout.yaxis.type === 'linear'",
+    )
+    .await;
+
+    let unrolled = yard.submit(&jobs::hypergradient()).await;
+    yard.until(unrolled, RunState::Succeeded).await;
+    browser.goto(&format!("{}/#/runs/{unrolled}", yard.url)).await.unwrap();
+    shows(&browser, "section[aria-label='Chart of held bytes over k'] .scatterlayer .lines path").await;
+    holds(
+        &browser,
+        "all drawings are loaded",
+        "const them = [...document.querySelectorAll(\"section[aria-label='Drawings'] img\")];
+         return them.length === 3 && them.every((it) => it.complete && it.naturalWidth > 0)",
     )
     .await;
 

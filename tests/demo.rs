@@ -27,9 +27,10 @@ async fn the_demo_ends_well_and_leaves_nothing_but_its_data_folder() {
     let output = process::run(folder.path(), &["demo", "--images", "100", "--epochs", "2"], &environment).await;
     let table = output.success();
     assert!(table.contains("weights [0.666667, 0.666667]"), "{table}");
+    assert!(table.contains("best learning rate 0.736494"), "{table}");
     assert!(table.contains("unet on synthetic") && table.contains("of the pixels"), "{table}");
     assert!(table.contains("gd with L2 and with weight decay") && table.matches("apart").count() == 2, "{table}");
-    assert_eq!(table.matches("succeeded").count(), 4, "{table}");
+    assert_eq!(table.matches("succeeded").count(), 5, "{table}");
     assert!(table.contains("trainyard up --data-dir trainyard-demo"), "{table}");
     assert_eq!(names(folder.path()), ["trainyard-demo"]);
     assert_eq!(names(home.path()), [] as [&str; 0]);

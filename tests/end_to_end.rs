@@ -102,6 +102,71 @@ async fn a_history_of_several_pages_comes_whole() {
 }
 
 #[tokio::test]
+async fn a_hypergradient_comes_to_the_best_rate_and_shows_how() {
+    let yard = Yard::up(&["--workers", "1"]).await;
+    let id = yard.submit(&jobs::hypergradient()).await;
+    let run = yard.until(id, RunState::Succeeded).await;
+    let result = run.result.as_ref().unwrap();
+    let (rate, loss) = (result["learning_rate"].as_f64().unwrap(), result["loss"].as_f64().unwrap());
+    assert!(result["hypergradient"].as_f64().unwrap().abs() < 1e-9, "{result}");
+    assert!((run.summary["loss"].min.0 / loss - 1.0).abs() < 1e-12);
+
+    let history = yard.client.metrics(id, None).await.unwrap();
+    let series = |name: &str| &history.series.iter().find(|series| series.name == name).unwrap().points;
+    assert_eq!((series("learning_rate")[0].step, series("learning_rate")[0].value.0), (0, 0.01));
+    for name in ["learning_rate", "loss", "hypergradient"] {
+        assert!(series(name).len() as u64 == run.progress.step + 1 && run.progress.step <= 200, "{name}");
+    }
+    for (name, growth) in [("forward", 0.0), ("reverse", 80.0), ("autograd", 1280.0)] {
+        let points = series(&format!("held_bytes_{name}"));
+        assert_eq!(points.iter().map(|point| point.step).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
+        assert!(points.windows(2).all(|pair| pair[1].value.0 - pair[0].value.0 == growth), "{name}: {points:?}");
+    }
+
+    let certificates = yard.client.certificates(id).await.unwrap().certificates;
+    assert!(certificates.iter().all(|certificate| certificate.holds), "{certificates:#?}");
+    for words in ["forward and reverse", "forward and autograd", "central difference", "is convex", "exact L̃_k(η) least", "grow linearly"]
+    {
+        assert!(certificates.iter().any(|certificate| certificate.claim.contains(words)), "no {words} in {certificates:#?}");
+    }
+    let optimum = certificates.iter().find(|certificate| certificate.claim.contains("exact L̃_k(η) least")).unwrap();
+    assert!(optimum.measured.0 == rate && (rate / optimum.predicted.0 - 1.0).abs() < 1e-6);
+
+    let artifacts = yard.client.artifacts(id).await.unwrap().artifacts;
+    for (name, content_type, beginning) in [
+        ("curve.svg", "image/svg+xml", "<svg "),
+        ("held_bytes.svg", "image/svg+xml", "<svg "),
+        ("graph.svg", "image/svg+xml", "<svg "),
+        ("graph.dot", "text/vnd.graphviz; charset=utf-8", "digraph unrolled {"),
+        ("curve.json", "application/json", "{"),
+        ("held_bytes.json", "application/json", "{"),
+    ] {
+        let artifact = artifacts.iter().find(|artifact| artifact.name == name).unwrap_or_else(|| panic!("no {name} in {artifacts:?}"));
+        assert_eq!(artifact.content_type, content_type, "{name}");
+        let text = String::from_utf8(yard.artifact(id, name).await).unwrap();
+        assert!(text.starts_with(beginning), "{name}: {text}");
+    }
+    assert!(
+        yard.cli(&["runs", "--kind", "hypergradient"]).await.success().contains("forward hypergradient of 10 steps on synthetic problem")
+    );
+    assert!(yard.cli(&["show", &id.to_string()]).await.success().contains("held_bytes.svg"));
+}
+
+#[tokio::test]
+async fn a_sweep_over_methods_comes_to_one_rate() {
+    let yard = Yard::up(&["--workers", "1"]).await;
+    let mut job = jobs::hypergradient();
+    job["sweep"] = json!({"method": ["forward", "reverse", "autograd"]});
+    let mut rates = Vec::new();
+    for id in yard.submit_all(&job).await {
+        let run = yard.until(id, RunState::Succeeded).await;
+        rates.push(run.result.unwrap()["learning_rate"].as_f64().unwrap());
+    }
+    assert_eq!(rates.len(), 3);
+    assert_near(&rates, &[rates[0]; 3], 1e-9);
+}
+
+#[tokio::test]
 async fn a_colourization_leaves_a_model_its_description_and_pictures() {
     let yard = Yard::up(&["--workers", "1"]).await;
     let mut job = jobs::colourization(3);

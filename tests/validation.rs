@@ -28,12 +28,14 @@ async fn submit(yard: &Yard, body: String) -> (u16, String, Vec<u8>) {
 async fn a_wrong_value_is_named_by_its_pointer_and_the_mended_job_is_accepted() {
     let yard = Yard::server(&[]).await;
     let momentum = jobs::two_unknowns(json!({"name": "momentum", "learning_rate": 0.01}));
-    let cases: [(Value, &str, Value); 7] = [
+    let cases: [(Value, &str, Value); 9] = [
         (momentum.clone(), "/spec/optimizer/learning_rte", json!(0.1)),
         (momentum.clone(), "/unknown", json!(1)),
         (momentum, "/spec/optimizer/learning_rate", json!(-0.1)),
         (jobs::colourization(1), "/spec/batch_size", json!(1_000_000_000)),
         (synthetic(), "/spec/problem/d", json!(10_000_000)),
+        (jobs::hypergradient(), "/spec/inner_steps", json!(100_000)),
+        (jobs::hypergradient(), "/spec/method", json!("backward")),
         (jobs::colourization(1), "/spec/network/kernel", json!(0)),
         (jobs::colourization(1), "/spec/network/kernel", json!(8)),
     ];

@@ -77,7 +77,7 @@ impl DemoArgs {
     /// Submits the jobs and follows them; answers their runs as they ended.
     async fn train(&self, client: &Client) -> anyhow::Result<Vec<Run>> {
         let mut ids: Vec<RunId> = Vec::new();
-        for job in [counterexample(), penalty_or_decay(), self.colourization()] {
+        for job in [counterexample(), penalty_or_decay(), hypergradient(), self.colourization()] {
             let accepted = client.submit(serde_json::to_vec(&job)?, None).await.context("cannot submit the demo's job")?;
             ids.extend(accepted.run_ids);
         }
@@ -140,6 +140,23 @@ fn penalty_or_decay() -> Value {
     })
 }
 
+/// The best learning rate of ten steps of gradient descent, found by the derivative of the loss that they end at.
+fn hypergradient() -> Value {
+    json!({
+        "name": "demo: learning rate",
+        "priority": 1,
+        "spec": {
+            "kind": "hypergradient",
+            "problem": {"source": "synthetic", "n": 50, "d": 10, "condition": 20, "noise": 0.1, "seed": 0},
+            "l2": 0.1,
+            "inner_steps": 10,
+            "learning_rate": 0.01,
+            "method": "forward",
+            "outer_steps": 200
+        }
+    })
+}
+
 fn results(runs: &[Run]) -> Table {
     let mut table = Table::new(&["RUN", "WHAT", "STATE", "RESULT", "TOOK"]);
     for run in runs {
@@ -154,6 +171,9 @@ fn result(run: &Run) -> String {
     if let Some(weights) = run.result.as_ref().and_then(|result| result.get("weights")).and_then(Value::as_array) {
         let weights: Vec<String> = weights.iter().filter_map(Value::as_f64).map(format::number).collect();
         parts.push(format!("weights [{}]", weights.join(", ")));
+    }
+    if let Some(rate) = run.result.as_ref().and_then(|result| result.get("learning_rate")).and_then(Value::as_f64) {
+        parts.push(format!("best learning rate {}", format::number(rate)));
     }
     if let Some(distance) = format::last(run, &["distance_to_minimum_norm"]) {
         parts.push(format!("{} from the minimum-norm solution", format::number(distance)));

@@ -18,7 +18,7 @@ pub(crate) struct RunsArgs {
     /// Only runs in this state: queued, paused, running, succeeded, failed, cancelled
     #[arg(long)]
     state: Option<RunState>,
-    /// Only this kind of run: regression, colourization
+    /// Only this kind of run: regression, hypergradient, colourization
     #[arg(long)]
     kind: Option<Kind>,
     /// Only the runs of this job

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub(crate) use trainyard_wire::number::brief as number;
 use trainyard_wire::run::Run;
-use trainyard_wire::spec::regression::ProblemSource;
+use trainyard_wire::spec::regression::{ProblemSource, ProblemSpec};
 use trainyard_wire::{RunState, Spec, Timestamp};
 
 /// `4.2 s`, `1:05 min`, `2:05 h`.
@@ -37,14 +37,9 @@ pub(crate) fn took(run: &Run) -> String {
 /// What a run trains, in a few words.
 pub(crate) fn what(run: &Run) -> String {
     let mut text = match &run.spec {
-        Spec::Regression(spec) => match spec.problem.source {
-            ProblemSource::Dataset => format!("{} on {}", spec.optimizer.name, spec.problem.name.as_deref().unwrap_or_default()),
-            source => format!("{} on {source} problem", spec.optimizer.name),
-        },
-        Spec::RegularizationPair(spec) => {
-            let problem = spec.problem.name.clone().unwrap_or_else(|| format!("{} problem", spec.problem.source));
-            format!("{} with L2 and with weight decay on {problem}", spec.optimizer.name)
-        }
+        Spec::Regression(spec) => format!("{} on {}", spec.optimizer.name, data(&spec.problem)),
+        Spec::RegularizationPair(spec) => format!("{} with L2 and with weight decay on {}", spec.optimizer.name, data(&spec.problem)),
+        Spec::Hypergradient(spec) => format!("{} hypergradient of {} steps on {}", spec.method, spec.inner_steps, data(&spec.problem)),
         Spec::Colourization(spec) => {
             let category = spec.dataset.category.as_deref().map(|category| format!("/{category}")).unwrap_or_default();
             format!("{} on {}{category}", spec.network.name, spec.dataset.name)
@@ -55,6 +50,13 @@ pub(crate) fn what(run: &Run) -> String {
         text.push_str(&format!(" ({})", swept.join(", ")));
     }
     text
+}
+
+fn data(problem: &ProblemSpec) -> String {
+    match problem.source {
+        ProblemSource::Dataset => problem.name.clone().unwrap_or_default(),
+        source => format!("{source} problem"),
+    }
 }
 
 fn short_json(value: &serde_json::Value) -> String {

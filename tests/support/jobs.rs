@@ -34,6 +34,19 @@ pub fn regularization_pair(optimizer: Value) -> Value {
     }})
 }
 
+/// The hypergradient that the design documents.
+pub fn hypergradient() -> Value {
+    json!({"spec": {
+        "kind": "hypergradient",
+        "problem": {"source": "synthetic", "n": 50, "d": 10, "condition": 20, "noise": 0.1, "seed": 0},
+        "l2": 0.1,
+        "inner_steps": 10,
+        "learning_rate": 0.01,
+        "method": "forward",
+        "outer_steps": 200
+    }})
+}
+
 /// A small colourization of built-in images: two steps an epoch.
 pub fn colourization(epochs: u64) -> Value {
     json!({"spec": {

@@ -3,6 +3,7 @@
 //!
 //! - [`random`]: the seeded generator, and permutations as functions of (seed, epoch)
 //! - [`regression`]: least-squares problems, their spectra, closed-form solutions, exact paths
+//! - [`hypergradient`]: the derivative of unrolled gradient descent in its learning rate
 //! - [`schedule`]: learning rates over the steps of a run
 //! - [`log_schedule`]: which steps of a long run are recorded
 //! - [`network`]: the layers of the colourization networks and their accounting
@@ -17,6 +18,7 @@
 
 pub mod certificate;
 pub mod convolution;
+pub mod hypergradient;
 pub mod log_schedule;
 pub mod network;
 pub mod random;

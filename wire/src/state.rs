@@ -86,7 +86,7 @@ words!(
     StopReason {
         /// All steps or epochs were done.
         Completed = "completed",
-        /// The gradient's norm fell to `gradient_tolerance`.
+        /// The gradient's norm fell to `gradient_tolerance`; the learning rate of a hypergradient run settled.
         Converged = "converged",
         /// The watched metric stopped improving (`early_stopping`).
         EarlyStopped = "early_stopped",
@@ -106,6 +106,7 @@ words!(
     Kind {
         Regression = "regression",
         RegularizationPair = "regularization_pair",
+        Hypergradient = "hypergradient",
         Colourization = "colourization",
     }
 );
@@ -125,7 +126,7 @@ mod tests {
         }
         assert_eq!(
             "sleeping".parse::<Kind>().unwrap_err().to_string(),
-            "`sleeping` is not one of regression, regularization_pair, colourization"
+            "`sleeping` is not one of regression, regularization_pair, hypergradient, colourization"
         );
     }
 }

@@ -20,6 +20,11 @@ fn colourization() -> Value {
         "sweep": {"network.name": ["pool_upsample", "conv_transpose", "unet"]}})
 }
 
+fn hypergradient() -> Value {
+    json!({"spec": {"kind": "hypergradient", "problem": {"source": "synthetic", "n": 50, "d": 10, "condition": 20, "noise": 0.1, "seed": 0},
+        "l2": 0.1, "inner_steps": 10, "learning_rate": 0.01, "method": "forward", "outer_steps": 200}})
+}
+
 fn parse(value: &Value) -> Result<Submission, SubmitError> {
     Submission::parse(value.to_string().as_bytes(), 10_000)
 }
@@ -41,6 +46,7 @@ fn first_pointer(body: &Value) -> String {
 #[test]
 fn the_documented_submits_are_accepted() {
     assert_eq!(parse(&regression()).unwrap().points.len(), 1);
+    assert_eq!(parse(&hypergradient()).unwrap().points.len(), 1);
     let points = parse(&colourization()).unwrap().points;
     let names: Vec<_> = points.iter().map(|point| point.sets["network.name"].clone()).collect();
     assert_eq!(names, [json!("pool_upsample"), json!("conv_transpose"), json!("unet")]);
@@ -146,7 +152,7 @@ fn an_error_of_a_swept_value_points_into_the_sweep() {
 
 #[test]
 fn a_normalized_spec_says_every_default_and_can_be_submitted_again() {
-    for body in [regression(), colourization()] {
+    for body in [regression(), hypergradient(), colourization()] {
         for point in parse(&body).unwrap().points {
             let written = serde_json::to_value(&point.spec).unwrap();
             let again = parse(&json!({"spec": written})).unwrap();

@@ -1,11 +1,12 @@
 //! Trainyard's worker: it claims runs, trains them on candle and streams metrics back.
 //!
-//! `agent → trainers → {networks, optimizers, data} → kernels`; below `agent` nothing knows HTTP.
+//! `agent → trainers → {networks, optimizers, data, drawing} → kernels`; below `agent` nothing knows HTTP.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod agent;
 mod config;
 pub mod data;
+mod drawing;
 pub mod kernels;
 pub mod networks;
 pub mod optimizers;

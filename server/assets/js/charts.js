@@ -19,6 +19,12 @@ const STANDING = {
     { title: "loss", metrics: ["loss_l2", "loss_decay"], logY: true },
     { title: "distance of the weights", metrics: ["weight_distance"], logY: true },
   ],
+  hypergradient: [
+    { title: "loss", metrics: ["loss"], logY: true },
+    { title: "learning rate", metrics: ["learning_rate"] },
+    { title: "hypergradient", metrics: ["hypergradient"] },
+    { title: "held bytes over k", metrics: ["held_bytes_forward", "held_bytes_reverse", "held_bytes_autograd"] },
+  ],
   colourization: [
     { title: "loss", metrics: ["train_loss", "val_loss"] },
     { title: "validation accuracy", metrics: ["val_accuracy"] },

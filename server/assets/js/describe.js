@@ -3,7 +3,7 @@
 import { formatCount, formatDuration, formatNumber, formatPercent, isShare, number } from "./format.js";
 
 export const STATES = ["queued", "paused", "running", "succeeded", "failed", "cancelled"];
-export const KINDS = ["regression", "regularization_pair", "colourization"];
+export const KINDS = ["regression", "regularization_pair", "hypergradient", "colourization"];
 
 /** Whether nothing more happens to the run unless someone retries it. */
 export function isFinished(state) {
@@ -26,14 +26,16 @@ export function describeTraining(spec) {
     return { what: network.name, detail: `${network.kernel}×${network.kernel}, ${network.num_filters} filters`, data };
   }
   const { optimizer, problem } = spec;
-  if (!optimizer || !problem) return { what: spec.method ?? spec.kind, detail: "", data: problem?.source ?? "" };
+  if (!problem) return { what: spec.kind, detail: "", data: "" };
   const size = problem.n && problem.d ? ` ${formatCount(problem.n)}×${formatCount(problem.d)}` : "";
+  const data = `${problem.source === "dataset" ? problem.name : problem.source}${size}`;
+  if (spec.kind === "hypergradient") {
+    return { what: "hypergradient", detail: `${spec.method}, ${formatCount(spec.inner_steps)} steps unrolled`, data };
+  }
+  if (!optimizer) return { what: spec.kind, detail: "", data };
   const schedule = optimizer.schedule && optimizer.schedule !== "constant" ? `, ${optimizer.schedule}` : "";
-  return {
-    what: spec.kind === "regularization_pair" ? `${optimizer.name}: L2 and weight decay` : optimizer.name,
-    detail: `rate ${formatNumber(optimizer.learning_rate)}${schedule}`,
-    data: `${problem.source === "dataset" ? problem.name : problem.source}${size}`,
-  };
+  const what = spec.kind === "regularization_pair" ? `${optimizer.name}: L2 and weight decay` : optimizer.name;
+  return { what, detail: `rate ${formatNumber(optimizer.learning_rate)}${schedule}`, data };
 }
 
 /** The state in words; a request that the worker has not carried out yet shows. */

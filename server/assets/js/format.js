@@ -88,6 +88,7 @@ const PER_EPOCH = new Set(["train_loss", "val_loss", "val_accuracy", "epoch_seco
 
 /** What the x axis of a metric counts. */
 export function stepUnit(metric) {
+  if (metric.startsWith("held_bytes_")) return "k";
   return PER_EPOCH.has(metric) ? "epoch" : "step";
 }
 

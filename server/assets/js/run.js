@@ -9,6 +9,7 @@ import { describeState, isFinished, progressShare, runTitle } from "./describe.j
 import { cardHead, el, setText } from "./dom.js";
 import { copyText, curlCommand, showJson } from "./json-view.js";
 import { Poller } from "./poll.js";
+import { drawingsCard } from "./drawings.js";
 import { runHead } from "./run-head.js";
 import { artifactsCard, certificatesCard, resultCard, summaryCard } from "./run-tables.js";
 import { samplesCard } from "./samples.js";
@@ -19,7 +20,7 @@ export function mountRun(container, id, query) {
   const resource = new Conditional(path);
   const charts = new Charts(id, readShown(query), (names) => writeShown(id, names));
   const head = runHead(id, () => poller.now());
-  const tables = { summary: summaryCard(), result: resultCard(), certificates: certificatesCard(), artifacts: artifactsCard(id) };
+  const tables = { summary: summaryCard(), result: resultCard(), certificates: certificatesCard(), artifacts: artifactsCard(id), drawings: drawingsCard(id) };
   const happened = new Tail(`${path}/events?limit=1000`);
   const logged = new Tail(`${path}/logs?limit=1000`);
   const events = eventsCard();
@@ -30,6 +31,7 @@ export function mountRun(container, id, query) {
   const cards = el(
     "div",
     { class: "card-columns" },
+    tables.drawings.node,
     tables.certificates.node,
     column(tables.summary, tables.result, events, logs),
     column(spec, tables.artifacts),
@@ -72,6 +74,7 @@ export function mountRun(container, id, query) {
       charts.refresh(signal),
     ]);
     tables.artifacts.update(artifacts.artifacts);
+    tables.drawings.update(artifacts.artifacts);
     samples?.update(artifacts.artifacts);
     tables.certificates.update(certificates.certificates);
     events.update(eventItems);

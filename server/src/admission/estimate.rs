@@ -9,9 +9,10 @@ use trainyard_theory::regression::spectrum_cost;
 use trainyard_wire::Spec;
 use trainyard_wire::job::Estimate;
 use trainyard_wire::spec::colourization::NetworkName;
+use trainyard_wire::spec::hypergradient::Method;
 use trainyard_wire::spec::optimizer::OptimizerName;
 use trainyard_wire::spec::regression::Record;
-use trainyard_wire::spec::{ColourizationSpec, RegressionSpec, RegularizationPairSpec};
+use trainyard_wire::spec::{ColourizationSpec, HypergradientSpec, RegressionSpec, RegularizationPairSpec};
 
 /// Bytes of a metric's point in the database, with its index.
 const POINT_BYTES: u64 = 48;
@@ -19,6 +20,15 @@ const POINT_BYTES: u64 = 48;
 const REGRESSION_METRICS: u64 = 6;
 /// Metrics that a regularization pair records at a step.
 const PAIR_METRICS: u64 = 3;
+/// Metrics that a hypergradient records at a step of its outer loop: the rate, the loss after the inner steps and their derivative.
+const HYPERGRADIENT_METRICS: u64 = 3;
+/// Rates at which a hypergradient's curve is computed, and numbers of steps at which held bytes are measured, at most.
+const CURVE_POINTS: u64 = 101;
+const HELD_POINTS: u64 = 20;
+/// The held bytes of fewer inner steps are measured up to this many, so that their growth shows.
+const LEAST_COMPARED_STEPS: u64 = 10;
+/// Bytes of a hypergradient's drawings and tables.
+const DRAWING_BYTES: u64 = 1 << 16;
 /// Metrics that a colourization records at a step, and at an epoch.
 const COLOURIZATION_METRICS: u64 = 4;
 /// Rounds of k-means that make the palette.
@@ -48,8 +58,9 @@ pub(crate) fn estimate(spec: &Spec, size: Size) -> Estimate {
     match (spec, size) {
         (Spec::Regression(spec), Size::Problem { n, d }) => regression(spec, n, d),
         (Spec::RegularizationPair(spec), Size::Problem { n, d }) => regularization_pair(spec, n, d),
+        (Spec::Hypergradient(spec), Size::Problem { n, d }) => hypergradient(spec, n, d),
         (Spec::Colourization(spec), Size::Images { train, val, side }) => colourization(spec, train, val, side),
-        (Spec::Regression(_) | Spec::RegularizationPair(_) | Spec::Colourization(_), _) => nothing_fits(),
+        (Spec::Regression(_) | Spec::RegularizationPair(_) | Spec::Hypergradient(_) | Spec::Colourization(_), _) => nothing_fits(),
     }
 }
 
@@ -62,12 +73,13 @@ fn optimizer_slots(name: OptimizerName) -> u64 {
     }
 }
 
-/// Bytes of a run's checkpoint: the weights and the optimizer's state, in f64 on a problem and f32 for a colourization. No artifact is larger, as a
-/// model is the weights alone.
+/// Bytes of a run's checkpoint: the weights and the optimizer's state, in f64 on a problem and f32 for a colourization; the points of its outer loop for a
+/// hypergradient. No artifact is larger, as a model is the weights alone.
 pub(super) fn checkpoint_bytes(spec: &Spec, estimate: &Estimate) -> u64 {
     let (number, optimizer) = match spec {
         Spec::Regression(spec) => (8, spec.optimizer.name),
         Spec::RegularizationPair(spec) => (8, spec.optimizer.name),
+        Spec::Hypergradient(spec) => return product(&[8, HYPERGRADIENT_METRICS, spec.outer_steps.saturating_add(1)]),
         Spec::Colourization(spec) => (4, spec.optimizer.name),
     };
     product(&[number, estimate.parameters, optimizer_slots(optimizer).saturating_add(1)])
@@ -116,6 +128,33 @@ fn regularization_pair(spec: &RegularizationPairSpec, n: u64, d: u64) -> Estimat
         memory_bytes: product(&[8, sum(&[product(&[2, n, d]), n, copies])]),
         multiply_adds: sum(&[steps, product(&[4, recorded, n, d])]),
         disk_bytes: sum(&[product(&[recorded, PAIR_METRICS, POINT_BYTES]), product(&[8, parameters, numbers.saturating_add(1)])]),
+    }
+}
+
+/// An unrolled step takes 4·n·d multiply-adds forward, 6 in reverse and 8 by autograd. The outer loop takes the run's method `outer_steps` + 1 times; after it
+/// come the curve (2·n·d a step at each of its rates), the held bytes of all methods at the numbers of steps up to k, and the comparison of the methods.
+/// Memory holds X three times (theory's, and candle's two ways round) with as many gradients of it as candle's backward makes for constants, the decomposition's
+/// U and V, and what reverse and autograd hold of every step.
+fn hypergradient(spec: &HypergradientSpec, n: u64, d: u64) -> Estimate {
+    let side = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
+    let method = match spec.method {
+        Method::Forward => 4,
+        Method::Reverse => 6,
+        Method::Autograd => 8,
+    };
+    let outer = product(&[method, spec.outer_steps.saturating_add(1)]);
+    let after = product(&[2, CURVE_POINTS]) + product(&[18, HELD_POINTS + 2]);
+    let compared = spec.inner_steps.max(LEAST_COMPARED_STEPS);
+    let steps = product(&[sum(&[product(&[outer, spec.inner_steps]), product(&[after, compared])]), n, d]);
+    let factors = product(&[2, n.saturating_add(d), n.min(d)]);
+    let held = product(&[compared, sum(&[product(&[3, n]), product(&[6, d])])]);
+    let points = product(&[HYPERGRADIENT_METRICS, spec.outer_steps.saturating_add(1)]).saturating_add(3 * HELD_POINTS);
+    Estimate {
+        steps: spec.outer_steps,
+        parameters: 1,
+        memory_bytes: product(&[8, sum(&[product(&[8, n, d]), factors, held])]),
+        multiply_adds: sum(&[steps, spectrum_cost(side(n), side(d))]),
+        disk_bytes: sum(&[product(&[points, POINT_BYTES]), DRAWING_BYTES, product(&[8, HYPERGRADIENT_METRICS, spec.outer_steps])]),
     }
 }
 
@@ -252,6 +291,23 @@ mod tests {
         assert_eq!((sgd(2).steps, sgd(2).parameters), (2, 14));
         let adam = pair(json!({"name": "adam", "learning_rate": 0.1}), 1);
         assert_eq!(super::checkpoint_bytes(&adam, &estimate(&adam, size)), 8 * 2 * 7 * 3);
+    }
+
+    #[test]
+    fn a_hypergradient_costs_by_its_method_and_its_inner_and_outer_steps() {
+        let size = Size::Problem { n: 50, d: 10 };
+        let of = |method: &str, inner: u64, outer: u64| {
+            let spec = json!({"kind": "hypergradient", "problem": {"source": "synthetic", "n": 50, "d": 10, "condition": 20}, "method": method,
+                "inner_steps": inner, "learning_rate": 0.01, "outer_steps": outer});
+            estimate(&Spec::from_value(spec, "/spec").unwrap(), size)
+        };
+        for (method, share) in [("forward", 4), ("reverse", 6), ("autograd", 8)] {
+            let more = of(method, 10, 201).multiply_adds - of(method, 10, 200).multiply_adds;
+            assert_eq!(more, share * 10 * 50 * 10, "{method}");
+        }
+        assert_eq!((of("forward", 10, 200).steps, of("forward", 10, 200).parameters), (200, 1));
+        let held = of("forward", 11, 200).memory_bytes - of("forward", 10, 200).memory_bytes;
+        assert_eq!(held, 8 * (3 * 50 + 6 * 10));
     }
 
     #[test]

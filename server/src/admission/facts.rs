@@ -49,22 +49,28 @@ impl Facts {
         match spec {
             Spec::Regression(spec) => self.apply_descent(&mut spec.problem, &spec.optimizer, &spec.initial_weights),
             Spec::RegularizationPair(spec) => self.apply_descent(&mut spec.problem, &spec.optimizer, &spec.initial_weights),
+            Spec::Hypergradient(spec) => self.start_on_problem(&mut spec.problem, &spec.initial_weights),
             Spec::Colourization(spec) => self.images(&mut spec.dataset),
         }
     }
 
     fn apply_descent(&self, problem: &mut ProblemSpec, optimizer: &OptimizerSpec, initial: &InitialWeights) -> Result<Size, FieldError> {
-        let (n, d) = self.problem_size(problem)?;
-        (problem.n, problem.d) = match problem.source {
-            ProblemSource::Inline => (Some(n), Some(d)),
-            ProblemSource::Synthetic | ProblemSource::Dataset => (problem.n, problem.d),
-        };
-        if let Some(batch) = optimizer.batch_size
+        let size = self.start_on_problem(problem, initial)?;
+        if let (Some(batch), Size::Problem { n, .. }) = (optimizer.batch_size, size)
             && batch > n
         {
             return Err(error("/spec/optimizer/batch_size", format!("must be at most the problem's {n} rows, is {batch}")));
         }
-        if let InitialWeights::Given(weights) = initial
+        Ok(size)
+    }
+
+    /// The size of a problem, on which weights begin that must fit it.
+    fn start_on_problem(&self, problem: &mut ProblemSpec, initial_weights: &InitialWeights) -> Result<Size, FieldError> {
+        let (n, d) = self.problem_size(problem)?;
+        if problem.source == ProblemSource::Inline {
+            (problem.n, problem.d) = (Some(n), Some(d));
+        }
+        if let InitialWeights::Given(weights) = initial_weights
             && weights.len() as u64 != d
         {
             return Err(error("/spec/initial_weights", format!("must have the problem's {d} numbers, has {}", weights.len())));

@@ -2,6 +2,7 @@
 
 use trainyard_wire::job::{Estimate, SweepPoint};
 use trainyard_wire::spec::ColourizationSpec;
+use trainyard_wire::spec::HypergradientSpec;
 use trainyard_wire::spec::regression::{ProblemSource, Record};
 use trainyard_wire::spec::strict::escape;
 use trainyard_wire::spec::sweep::Sweep;
@@ -48,12 +49,15 @@ fn data_pointer(spec: &Spec, size: Size) -> &'static str {
 fn checkpoint_pointer(spec: &Spec, size: Size) -> &'static str {
     match spec {
         Spec::Colourization(_) => "/spec/network/num_filters",
+        Spec::Hypergradient(_) => "/spec/outer_steps",
         Spec::Regression(_) | Spec::RegularizationPair(_) => data_pointer(spec, size),
     }
 }
 
 fn memory_pointer(spec: &Spec, size: Size) -> &'static str {
     match (spec, size) {
+        // The steps, where what is held of them is more than the matrix and its decomposition.
+        (Spec::Hypergradient(unrolled), Size::Problem { n, d }) if unrolled.inner_steps > n.min(d) => "/spec/inner_steps",
         (Spec::Colourization(colourization), Size::Images { train, val, side }) => {
             let side_share = ratio(side, 32).powi(2);
             let images = ratio(train.saturating_add(val), 60_000) * side_share;
@@ -85,8 +89,14 @@ fn work_pointer(spec: &Spec, size: Size) -> &'static str {
                 (data_pointer(spec, size), ratio(train, 5000)),
             ],
         ),
+        (Spec::Hypergradient(unrolled), _) => longer_loop(unrolled),
         _ => "/spec/steps",
     }
+}
+
+/// Which of the two loops is further from its usual length.
+fn longer_loop(spec: &HypergradientSpec) -> &'static str {
+    if ratio(spec.inner_steps, 10) > ratio(spec.outer_steps, 200) { "/spec/inner_steps" } else { "/spec/outer_steps" }
 }
 
 fn disk_pointer(spec: &Spec) -> &'static str {
@@ -94,6 +104,7 @@ fn disk_pointer(spec: &Spec) -> &'static str {
         Spec::Regression(spec) if spec.record == Record::Every => "/spec/record",
         Spec::RegularizationPair(spec) if spec.record() == Record::Every => "/spec/record",
         Spec::Regression(_) | Spec::RegularizationPair(_) => "/spec/steps",
+        Spec::Hypergradient(_) => "/spec/outer_steps",
         Spec::Colourization(spec) => most_to_blame(
             spec,
             &[
@@ -169,6 +180,23 @@ mod tests {
         let regression = json!({"kind": "regression", "problem": {"source": "synthetic", "n": 1000, "d": 100_000, "condition": 2},
             "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 10});
         assert_eq!(refused_at(regression, Size::Problem { n: 1000, d: 100_000 }, &limits).as_deref(), Some("/spec/problem/d"));
+    }
+
+    #[test]
+    fn a_hypergradient_that_takes_too_much_is_refused_by_the_longer_loop_or_the_data() {
+        let refused = |inner: u64, outer: u64, limits: Limits| {
+            let spec = json!({"kind": "hypergradient", "problem": {"source": "synthetic", "n": 500, "d": 100, "condition": 2},
+                "inner_steps": inner, "learning_rate": 0.1, "outer_steps": outer});
+            refused_at(spec, Size::Problem { n: 500, d: 100 }, &limits)
+        };
+        let work = Limits { run_multiply_adds: 2_000_000_000, ..Limits::default() };
+        assert_eq!(refused(10, 200, work.clone()), None);
+        assert_eq!(refused(1000, 200, work.clone()).as_deref(), Some("/spec/inner_steps"));
+        assert_eq!(refused(10, 100_000, work).as_deref(), Some("/spec/outer_steps"));
+        let memory = Limits { run_memory_bytes: 6 << 20, ..Limits::default() };
+        assert_eq!(refused(10, 200, memory.clone()), None);
+        assert_eq!(refused(1000, 200, memory.clone()).as_deref(), Some("/spec/inner_steps"));
+        assert_eq!(refused(10, 200, Limits { run_memory_bytes: 1 << 20, ..memory }).as_deref(), Some("/spec/problem/n"));
     }
 
     #[test]

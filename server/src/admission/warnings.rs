@@ -3,6 +3,8 @@
 use trainyard_theory::regression::{Problem, Spectrum, spectrum_cost};
 use trainyard_wire::Spec;
 use trainyard_wire::number::brief;
+use trainyard_wire::spec::HypergradientSpec;
+use trainyard_wire::spec::hypergradient::OuterOptimizer;
 use trainyard_wire::spec::optimizer::{OptimizerName, OptimizerSpec, Schedule};
 use trainyard_wire::spec::regression::{ProblemSource, ProblemSpec};
 
@@ -17,15 +19,17 @@ pub(super) fn of<'a>(specs: impl Iterator<Item = &'a Spec>) -> Vec<String> {
     // A sweep mostly repeats one problem.
     let mut last: Option<(&ProblemSpec, Option<f64>)> = None;
     for spec in specs {
-        // The runs of a pair are stable alike: (2 − λ)/λ_max(H) with λ = 2ηλ̃ says of η what 2/λ_max(H̃) does.
-        let (problem, optimizer, l2) = match spec {
-            Spec::Regression(spec) => (&spec.problem, &spec.optimizer, spec.l2),
-            Spec::RegularizationPair(spec) => (&spec.problem, &spec.optimizer, spec.l2),
-            Spec::Colourization(_) => continue,
-        };
+        let Some(problem) = spec.problem() else { continue };
         let known = last.filter(|(last, _)| *last == problem);
         let (_, lambda_max) = *last.insert(known.unwrap_or_else(|| (problem, lambda_max(problem))));
-        if let Some(warning) = lambda_max.and_then(|lambda_max| doubt(optimizer, l2, lambda_max))
+        let doubt = |lambda_max| match spec {
+            Spec::Regression(spec) => doubt(&spec.optimizer, spec.l2, lambda_max),
+            // The runs of a pair are stable alike: (2 − λ)/λ_max(H) with λ = 2ηλ̃ says of η what 2/λ_max(H̃) does.
+            Spec::RegularizationPair(spec) => doubt(&spec.optimizer, spec.l2, lambda_max),
+            Spec::Hypergradient(spec) => doubt_start(spec, lambda_max),
+            Spec::Colourization(_) => None,
+        };
+        if let Some(warning) = lambda_max.and_then(doubt)
             && !warnings.contains(&warning)
         {
             warnings.push(warning);
@@ -79,6 +83,14 @@ fn doubt(optimizer: &OptimizerSpec, l2: f64, lambda_max: f64) -> Option<String> 
     (rate >= limit).then(|| format!("learning_rate {rate} is not below {bound} ≈ {}: {consequence}", brief(limit)))
 }
 
+/// A search for the root comes back from any start; a descent that starts among losses that have grown may be thrown away from there.
+fn doubt_start(spec: &HypergradientSpec, lambda_max: f64) -> Option<String> {
+    let (rate, limit) = (spec.learning_rate, 2.0 / (lambda_max + 2.0 * spec.l2));
+    let doubtful = spec.outer_optimizer == OuterOptimizer::GradientDescent && rate >= limit;
+    let consequence = "the unrolled steps may grow, and gradient descent on the rate with them; outer_optimizer secant finds back";
+    doubtful.then(|| format!("learning_rate {rate} is not below the stability limit 2/λ_max ≈ {}: {consequence}", brief(limit)))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -107,5 +119,17 @@ mod tests {
         assert_eq!(warnings(json!({"name": "rmsprop", "learning_rate": 0.01})).len(), 1);
         assert!(warnings(json!({"name": "rmsprop", "learning_rate": 0.01, "schedule": "cosine"})).is_empty());
         assert!(warnings(json!({"name": "rmsprop", "learning_rate": 1e-6})).is_empty());
+    }
+
+    #[test]
+    fn a_descent_on_the_rate_is_warned_of_a_start_over_the_limit_and_a_search_is_not() {
+        let warnings = |rate: f64, outer: &str| {
+            let spec = json!({"kind": "hypergradient", "problem": {"source": "inline", "x": [[2, 1]], "t": [2]}, "inner_steps": 10,
+                "learning_rate": rate, "outer_optimizer": outer});
+            of([&Spec::from_value(spec, "/spec").unwrap()].into_iter())
+        };
+        assert!(warnings(0.19, "gradient_descent").is_empty());
+        assert!(warnings(0.21, "gradient_descent")[0].contains("2/λ_max ≈ 0.2"));
+        assert!(warnings(0.21, "secant").is_empty());
     }
 }

@@ -105,7 +105,7 @@ fn byte_range(range: &str, size: u64) -> Option<Option<(u64, u64)>> {
 
 /// Pictures are shown, everything else is saved under the last part of its name.
 fn disposition(artifact: &Artifact) -> Result<HeaderValue, ApiError> {
-    if matches!(artifact.content_type.as_str(), "image/png" | "image/jpeg") {
+    if matches!(artifact.content_type.as_str(), "image/png" | "image/jpeg" | "image/svg+xml") {
         return Ok(HeaderValue::from_static("inline"));
     }
     let name = artifact.name.rsplit('/').next().unwrap_or_default();
@@ -118,6 +118,8 @@ pub(crate) fn content_type(name: &str) -> &'static str {
     match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("png") => "image/png",
         Some("jpg" | "jpeg") => "image/jpeg",
+        Some("svg") => "image/svg+xml",
+        Some("dot") => "text/vnd.graphviz; charset=utf-8",
         Some("json") => "application/json",
         Some("csv") => "text/csv",
         Some("txt" | "log") => "text/plain; charset=utf-8",

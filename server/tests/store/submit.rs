@@ -84,8 +84,26 @@ fn inline(problem: serde_json::Value) -> NewJob {
 }
 
 fn problem_of(spec: &Spec) -> &trainyard_wire::spec::regression::ProblemSpec {
-    let Spec::Regression(spec) = spec else { panic!("not a regression") };
-    &spec.problem
+    spec.problem().unwrap()
+}
+
+#[tokio::test]
+async fn every_kind_of_run_on_a_problem_shares_its_numbers() {
+    let world = World::new().await;
+    let numbers = json!({"source": "inline", "x": [[2.0, 0.1], [1e-300, -3.0]], "t": [2.0, 0.3]});
+    let regression = world.store.submit(inline(numbers.clone())).await.unwrap().accepted.run_ids[0];
+    let mut ids = vec![regression];
+    for problem in [numbers, json!({"source": "inline", "sha256": problem_of(&world.run(regression).await.spec).sha256})] {
+        let spec = json!({"kind": "hypergradient", "problem": problem, "inner_steps": 2, "learning_rate": 0.1});
+        let run = NewRun { spec: Spec::from_value(spec, "/spec").unwrap(), ..new_run() };
+        let job = NewJob { kind: Kind::Hypergradient, runs: vec![run], ..job(0) };
+        ids.push(world.store.submit(job).await.unwrap().accepted.run_ids[0]);
+    }
+    for id in &ids[1..] {
+        assert_eq!(problem_of(&world.run(*id).await.spec), problem_of(&world.run(regression).await.spec));
+    }
+    let listed = world.store.runs(RunFilter { kind: Some(Kind::Hypergradient), ..all_runs() }).await.unwrap().items;
+    assert!(listed.len() == 2 && listed.iter().all(|run| problem_of(&run.spec).x.is_none()), "{listed:?}");
 }
 
 #[tokio::test]

@@ -46,6 +46,58 @@ impl DescentPath {
         self.modes.iter().map(square).sum::<f64>().sqrt()
     }
 
+    /// `dL̃(w_k)/dη = −k·Σ_i μ_i²·(1 − ημ_i)^{2k−1}·c_i²` at `rate`, which rises with the rate.
+    pub fn rate_derivative(&self, rate: f64, step: u64) -> f64 {
+        let Some(exponent) = (2 * step).checked_sub(1) else { return 0.0 };
+        let derivative = |(curvature, coordinate): &(f64, f64)| {
+            let x = rate * curvature;
+            let power = shrinkage(x, exponent).copysign(1.0 - x);
+            let pull = curvature * coordinate;
+            -(step as f64) * power * pull * pull
+        };
+        self.modes.iter().map(derivative).sum()
+    }
+
+    /// `d²L̃(w_k)/dη² = k(2k − 1)·Σ_i μ_i³·(1 − ημ_i)^{2k−2}·c_i²` at `rate`: at least 0, as the loss is convex in the rate.
+    pub fn rate_curvature(&self, rate: f64, step: u64) -> f64 {
+        let Some(exponent) = (2 * step).checked_sub(2) else { return 0.0 };
+        let factor = step as f64 * (2 * step - 1) as f64;
+        let second = |(curvature, coordinate): &(f64, f64)| {
+            let pull = curvature * coordinate;
+            factor * curvature * shrinkage(rate * curvature, exponent) * pull * pull
+        };
+        self.modes.iter().map(second).sum()
+    }
+
+    /// The one rate that makes `L̃(w_k)` least, to the last bit that its derivative tells; where that underflows to 0 over a range of
+    /// rates, the middle of them. It lies between 0 and `2/μ_min`, where `μ_min` is the least curvature that the start feels, and may
+    /// exceed the stability limit `2/μ_max`.
+    ///
+    /// None without a step, and where no rate changes the loss.
+    pub fn best_rate(&self, step: u64) -> Option<f64> {
+        let (_, highest) = self.rates_of_return(step)?;
+        let falls = bisect(0.0, highest, |rate| self.rate_derivative(rate, step) < 0.0);
+        let rises = bisect(0.0, highest, |rate| self.rate_derivative(rate, step) <= 0.0);
+        Some(0.5 * (falls + rises))
+    }
+
+    /// The rate over 0 at which `k` steps end at the loss that they started with; all rates below it lower the loss.
+    ///
+    /// None without a step, and where no rate changes the loss.
+    pub fn break_even_rate(&self, step: u64) -> Option<f64> {
+        let (lowest, highest) = self.rates_of_return(step)?;
+        let start = self.excess_loss(0.0, step);
+        Some(bisect(lowest, highest, |rate| self.excess_loss(rate, step) < start))
+    }
+
+    /// `2/μ_max` and `2/μ_min` of the directions that a step moves in: at the first none has grown, at the second none has shrunk.
+    fn rates_of_return(&self, step: u64) -> Option<(f64, f64)> {
+        let curvatures = self.modes.iter().map(|(curvature, _)| *curvature).filter(|curvature| *curvature > 0.0);
+        let (least, greatest) =
+            curvatures.fold((f64::INFINITY, 0.0_f64), |(least, greatest), curvature| (least.min(curvature), greatest.max(curvature)));
+        (step > 0 && greatest > 0.0).then_some((2.0 / greatest, 2.0 / least))
+    }
+
     /// `min L̃`, where a stable path ends.
     pub fn minimum(&self) -> f64 {
         self.minimum
@@ -60,6 +112,21 @@ fn shrinkage(x: f64, k: u64) -> f64 {
     }
     let logarithm = if x < 1.0 { (-x).ln_1p() } else { (x - 1.0).ln() };
     (k as f64 * logarithm).exp()
+}
+
+/// The number between `low` and `high` where `is_below` turns false, to the last bit.
+fn bisect(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> f64 {
+    loop {
+        let middle = low + 0.5 * (high - low);
+        if middle <= low || middle >= high {
+            return high;
+        }
+        if is_below(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +189,52 @@ mod tests {
         let path = DescentPath::new(1.0, vec![(1.0, 0.0), (0.5, 2.0)]);
         // Factors 2^10000 and ½^10000.
         assert_eq!((path.loss(3.0, 10_000), path.distance(3.0, 10_000)), (1.0, 0.0));
+    }
+
+    #[test]
+    fn derivatives_in_the_rate_are_those_of_the_loss() {
+        let path = DescentPath::new(0.25, vec![(2.0, 1.0), (0.5, -3.0), (0.1, 2.0), (0.0, 7.0)]);
+        for step in [1, 2, 10] {
+            for rate in [0.05, 0.7, 1.3] {
+                let h = 1e-5;
+                let differences = |f: &dyn Fn(f64) -> f64| (f(rate + h) - f(rate - h)) / (2.0 * h);
+                let (first, second) = (path.rate_derivative(rate, step), path.rate_curvature(rate, step));
+                assert!((differences(&|rate| path.loss(rate, step)) - first).abs() < 1e-7 * second, "{step} {rate}");
+                assert!((differences(&|rate| path.rate_derivative(rate, step)) / second - 1.0).abs() < 1e-6, "{step} {rate}");
+            }
+        }
+        assert_eq!((path.rate_derivative(0.3, 0), path.rate_curvature(0.3, 0)), (0.0, 0.0));
+    }
+
+    #[test]
+    fn the_best_rate_is_the_bottom_of_the_bowl_and_the_break_even_rate_its_rim() {
+        // One direction of curvature 2 is gone after one step of ½, and comes back as it was at 1.
+        let single = DescentPath::new(0.0, vec![(2.0, 3.0)]);
+        for step in [1, 7, 1000] {
+            assert!((single.best_rate(step).unwrap() - 0.5).abs() < 1e-15);
+            assert!((single.break_even_rate(step).unwrap() - 1.0).abs() < 1e-15);
+        }
+        // Σ μ²(1 − ημ)c² = 0 at η = Σ μ²c²/Σ μ³c².
+        let path = DescentPath::new(1.0, vec![(2.0, 1.0), (0.5, -3.0), (0.0, 5.0)]);
+        let exact = (4.0 + 0.25 * 9.0) / (8.0 + 0.125 * 9.0);
+        assert!((path.best_rate(1).unwrap() / exact - 1.0).abs() < 1e-15);
+        // A loss made of the flat direction alone gains from a rate over the stability limit of the steep one.
+        let flat = DescentPath::new(0.0, vec![(2.0, 1e-3), (0.1, 1.0)]);
+        let best = flat.best_rate(2).unwrap();
+        assert!(best > 1.0, "{best}");
+        for rate in [0.9 * best, 1.1 * best] {
+            assert!(flat.loss(rate, 2) > flat.loss(best, 2));
+        }
+        let rim = flat.break_even_rate(2).unwrap();
+        assert!(rim > best && (flat.loss(rim, 2) / flat.loss(0.0, 2) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_path_that_no_rate_changes_has_no_best_one() {
+        for path in [DescentPath::new(1.0, vec![]), DescentPath::new(1.0, vec![(0.0, 2.0)])] {
+            assert_eq!((path.best_rate(3), path.break_even_rate(3)), (None, None));
+        }
+        assert_eq!(DescentPath::new(1.0, vec![(1.0, 1.0)]).best_rate(0), None);
     }
 
     #[test]

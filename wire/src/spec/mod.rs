@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod colourization;
+pub mod hypergradient;
 pub mod optimizer;
 pub mod regression;
 pub mod regularization_pair;
@@ -23,6 +24,7 @@ use crate::problem::FieldError;
 use crate::state::Kind;
 use check::Checker;
 pub use colourization::ColourizationSpec;
+pub use hypergradient::HypergradientSpec;
 pub use regression::{ProblemSpec, RegressionSpec};
 pub use regularization_pair::RegularizationPairSpec;
 
@@ -32,6 +34,7 @@ pub use regularization_pair::RegularizationPairSpec;
 pub enum Spec {
     Regression(RegressionSpec),
     RegularizationPair(RegularizationPairSpec),
+    Hypergradient(HypergradientSpec),
     Colourization(ColourizationSpec),
 }
 
@@ -52,6 +55,11 @@ impl Spec {
                 spec.normalize(&mut checker);
                 Self::RegularizationPair(spec)
             }
+            Kind::Hypergradient => {
+                let mut spec: HypergradientSpec = strict::from_value(value, base)?;
+                spec.normalize(&mut checker);
+                Self::Hypergradient(spec)
+            }
             Kind::Colourization => {
                 let mut spec: ColourizationSpec = strict::from_value(value, base)?;
                 spec.normalize(&mut checker);
@@ -65,6 +73,7 @@ impl Spec {
         match self {
             Self::Regression(_) => Kind::Regression,
             Self::RegularizationPair(_) => Kind::RegularizationPair,
+            Self::Hypergradient(_) => Kind::Hypergradient,
             Self::Colourization(_) => Kind::Colourization,
         }
     }
@@ -74,6 +83,7 @@ impl Spec {
         match self {
             Self::Regression(spec) => Some(&spec.problem),
             Self::RegularizationPair(spec) => Some(&spec.problem),
+            Self::Hypergradient(spec) => Some(&spec.problem),
             Self::Colourization(_) => None,
         }
     }
@@ -83,6 +93,7 @@ impl Spec {
         match self {
             Self::Regression(spec) => Some(&mut spec.problem),
             Self::RegularizationPair(spec) => Some(&mut spec.problem),
+            Self::Hypergradient(spec) => Some(&mut spec.problem),
             Self::Colourization(_) => None,
         }
     }

@@ -202,7 +202,7 @@ pub(crate) fn check_steps(steps: u64, record: Record, checker: &mut Checker) {
 }
 
 impl ProblemSpec {
-    fn normalize(&mut self, checker: &mut Checker, at: &str) {
+    pub(crate) fn normalize(&mut self, checker: &mut Checker, at: &str) {
         use ProblemSource::{Dataset, Inline, Synthetic};
         let (source, choice) = (self.source, format!("problem source {}", self.source));
         let pointer = |field: &str| format!("{at}/{field}");

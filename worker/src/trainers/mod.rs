@@ -8,6 +8,7 @@
 pub mod checkpoint;
 mod colourization;
 mod error;
+mod hypergradient;
 #[cfg(test)]
 pub(crate) mod memory;
 mod optimizer;
@@ -44,7 +45,7 @@ pub struct Workshop {
     pub device: Device,
     /// Image sets that are ready for training.
     pub prepared: Arc<PreparedCache>,
-    /// Time between two checkpoints of a regression, or of a pair of them.
+    /// Time between two checkpoints of a regression, of a pair of them, or of a hypergradient.
     pub regression_checkpoint: Duration,
     /// Most time between two checkpoints of a colourization, which also has one at the end of each epoch.
     pub colourization_checkpoint: Duration,
@@ -81,6 +82,7 @@ pub fn train(assignment: &Assignment, workshop: &Workshop, session: &dyn Session
     match &assignment.spec {
         Spec::Regression(spec) => regression::train(spec, assignment, workshop, session),
         Spec::RegularizationPair(spec) => regularization_pair::train(spec, assignment, workshop, session),
+        Spec::Hypergradient(spec) => hypergradient::train(spec, assignment, workshop, session),
         Spec::Colourization(spec) => colourization::train(spec, assignment, workshop, session),
     }
 }

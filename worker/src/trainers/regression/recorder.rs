@@ -13,7 +13,7 @@ use super::super::session::Session;
 use super::position::Position;
 
 /// The most operations that a run spends on a singular value decomposition: some ten seconds of one core.
-const MOST_SPECTRUM_COST: u64 = 40_000_000_000;
+pub(in super::super) const MOST_SPECTRUM_COST: u64 = 40_000_000_000;
 
 /// Reports the recorded steps of one run.
 pub(super) struct Recorder<'a> {

@@ -13,7 +13,7 @@ use crate::connection::read_token;
 use crate::signals;
 
 /// Most small runs to claim at once.
-const CLAIM_AT_ONCE: u32 = 8;
+const CLAIM_AT_ONCE: u32 = 64;
 /// How long a worker may outlive the process that started it: the server may have gone with it.
 const ORPHAN_BOUND: Duration = Duration::from_secs(5);
 

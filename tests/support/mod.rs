@@ -8,6 +8,7 @@
 
 pub mod jobs;
 pub mod process;
+pub mod sweeps;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -80,9 +81,16 @@ impl Yard {
 
     /// `trainyard worker` on one thread; `name` tells it from others.
     pub fn worker(&self, name: &str) -> Process {
+        self.worker_with(name, Some("1"))
+    }
+
+    /// `trainyard worker` on so many threads, or on all cores.
+    pub fn worker_with(&self, name: &str, threads: Option<&str>) -> Process {
         let token_file = self.data_dir().join("worker.token");
         let cache = self.folder.path().join("cache");
-        let arguments = ["worker", "--threads", "1", "--device", "cpu", "--server", &self.url, "--token-file"];
+        let mut arguments = vec!["worker", "--device", "cpu", "--server", &self.url];
+        arguments.extend(threads.into_iter().flat_map(|threads| ["--threads", threads]));
+        arguments.push("--token-file");
         Process::start(name, self.folder.path(), &arguments, &[&token_file, Path::new("--cache-dir"), &cache])
     }
 

@@ -10,6 +10,7 @@
 //! | `POST /v1/worker/claims` | [`ClaimRequest`] → [`Claims`] |
 //! | `POST /v1/worker/heartbeats` | [`Heartbeat`] → [`HeartbeatAnswer`] |
 //! | `POST /v1/worker/runs/{id}/reports` | [`Report`] → [`ReportAnswer`] |
+//! | `POST /v1/worker/reports` | [`Reports`] → [`ReportsAnswer`]: of several runs at once |
 //! | `PUT /v1/worker/runs/{id}/artifacts/{name}?attempt=&sha256=&checkpoint_step=` | the bytes → 204 |
 //! | `GET /v1/worker/runs/{id}/artifacts/{name}?attempt=` | the bytes |
 //! | `GET /v1/worker/datasets/{name}` | [`crate::dataset::Dataset`] |
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::metric::SeriesBatch;
+use crate::problem::Problem;
 use crate::run::{Certificate, LogLine, Progress, RequestedAction};
 use crate::state::words;
 use crate::{Attempt, JobId, RunId, Spec, StopReason, Timestamp, WorkerId};
@@ -68,6 +70,9 @@ pub struct ClaimRequest {
     pub worker_id: WorkerId,
     /// At most this many runs. More than one is given only of small runs.
     pub max: u32,
+    /// Only small runs, and none if there are none right now: for a worker that still trains others.
+    #[serde(default)]
+    pub small: bool,
     /// How long the server may hold the request while nothing is queued.
     pub wait_seconds: f64,
 }
@@ -84,7 +89,7 @@ pub struct ClaimedRun {
     pub run_id: RunId,
     pub job_id: JobId,
     pub attempt: Attempt,
-    /// Complete: an inline problem has its numbers.
+    /// An inline problem has its numbers, unless a run before it in the same answer has them under the same hash.
     pub spec: Spec,
     /// The sha256 of `checkpoint.safetensors` to resume from, if an earlier attempt left one.
     pub checkpoint: Option<String>,
@@ -155,6 +160,41 @@ pub struct Report {
     /// Ends the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
+}
+
+/// The reports of several runs. Each is stored or refused by itself, as if it had come alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reports {
+    /// From 1 to 256 of them.
+    pub reports: Vec<RunReport>,
+}
+
+/// A report with the run that it is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunReport {
+    pub run_id: RunId,
+    pub report: Report,
+}
+
+/// What became of each of several reports, in their order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReportsAnswer {
+    pub answers: Vec<RunReportAnswer>,
+}
+
+/// What became of one of several reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum RunReportAnswer {
+    /// It is stored.
+    Stored(ReportAnswer),
+    /// It changed nothing: the problem that the report alone would have been answered with, such as 409 where the attempt is stale.
+    Refused {
+        /// Its pointers are into the report.
+        problem: Problem,
+    },
 }
 
 /// How an attempt ended.

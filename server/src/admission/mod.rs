@@ -28,6 +28,8 @@ use facts::Facts;
 const SMALL_RUN: u64 = 100_000_000;
 /// And leaves at most so many bytes behind.
 const SMALL_DISK: u64 = 4 << 20;
+/// And needs at most so many bytes: a claim brings many runs, maybe each with the numbers of its own problem.
+const SMALL_MEMORY: u64 = 8 << 20;
 
 /// Why a submit is refused.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +98,7 @@ fn plan(submission: Submission, facts: &Facts, limits: &Limits) -> Result<Plan, 
 
 /// Whether a worker may take the run together with others.
 pub(crate) fn is_small(estimate: &Estimate) -> bool {
-    estimate.multiply_adds <= SMALL_RUN && estimate.disk_bytes <= SMALL_DISK
+    estimate.multiply_adds <= SMALL_RUN && estimate.disk_bytes <= SMALL_DISK && estimate.memory_bytes <= SMALL_MEMORY
 }
 
 /// Bytes in lower-case hexadecimal.

@@ -17,12 +17,13 @@ pub(crate) struct Claimed {
     pub(crate) revision: Revision,
 }
 
-/// Takes runs for a worker, in the order of the queue: the first, and up to `max - 1` after it as long as all are small.
-/// The revisions begin with `revision`.
+/// Takes runs for a worker, in the order of the queue: the first, and up to `max - 1` after it as long as all are small. With `small`
+/// the first too must be. The revisions begin with `revision`.
 pub(crate) async fn claim(
     conn: &mut SqliteConnection,
     worker: WorkerId,
     max: u32,
+    small: bool,
     revision: Revision,
     now: Timestamp,
 ) -> Result<Vec<Claimed>> {
@@ -34,7 +35,7 @@ pub(crate) async fn claim(
          ),
          picked AS (
              SELECT id, place FROM head
-             WHERE place = 0 OR NOT EXISTS (SELECT 1 FROM head AS earlier WHERE earlier.place <= head.place AND earlier.small = 0)
+             WHERE (place = 0 AND NOT ?5) OR NOT EXISTS (SELECT 1 FROM head AS earlier WHERE earlier.place <= head.place AND earlier.small = 0)
          )
          UPDATE runs SET
              state = 'running', attempt = runs.attempt + 1, worker_id = ?2, requested = NULL,
@@ -47,6 +48,7 @@ pub(crate) async fn claim(
         worker.0,
         now.0,
         revision.0,
+        small,
     )
     .fetch_all(conn)
     .await?;

@@ -1,5 +1,7 @@
 //! Metric points, and the summary of each series.
 
+use std::collections::HashMap;
+
 use sqlx::SqliteConnection;
 use trainyard_wire::metric::{Bucket, Point, SeriesBatch};
 use trainyard_wire::{Revision, RunId, Timestamp};
@@ -7,28 +9,59 @@ use trainyard_wire::{Revision, RunId, Timestamp};
 use super::{Result, number, signed, unsigned};
 use crate::store::MetricCursor;
 
-/// The points of a batch as one JSON text for `json_each`: `[[step, significand, exponent, time], …]`, each value a whole number times a
-/// power of two, which SQLite reads and multiplies exactly (a decimal fraction it may miss by a bit). JSON has neither NaN nor
-/// infinity: NaN becomes null, which is how the column holds it, and an infinity a number that overflows to it.
-fn rows(batch: &SeriesBatch) -> String {
+/// The points of a run's series, as the database takes them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Points {
+    series: Vec<Stretched>,
+    /// A JSON array for `json_each`, which has for each series the text of another, `[[step, significand, exponent, time], …]`: each
+    /// value a whole number times a power of two, which SQLite reads and multiplies exactly (a decimal fraction it may miss by a bit).
+    /// JSON has neither NaN nor infinity: NaN becomes null, which is how the column holds it, and an infinity a number that overflows
+    /// to it.
+    rows: String,
+}
+
+/// A series with its first and its last step.
+#[derive(Clone, Debug, PartialEq)]
+struct Stretched {
+    name: String,
+    first: i64,
+    last: i64,
+}
+
+impl Points {
+    /// Of batches with different names; those without points are left out.
+    pub(crate) fn of(batches: Vec<SeriesBatch>) -> Self {
+        let mut series = Vec::with_capacity(batches.len());
+        let mut rows = String::with_capacity(2 + batches.iter().map(|batch| batch.steps.len() * 48).sum::<usize>());
+        rows.push('[');
+        for batch in batches {
+            let (Some(first), Some(last)) = (batch.steps.iter().min(), batch.steps.iter().max()) else { continue };
+            rows.push_str(if series.is_empty() { "\"" } else { ",\"" });
+            write_rows(&batch, &mut rows);
+            rows.push('"');
+            series.push(Stretched { first: signed(*first), last: signed(*last), name: batch.name });
+        }
+        rows.push(']');
+        Self { series, rows }
+    }
+}
+
+fn write_rows(batch: &SeriesBatch, rows: &mut String) {
     use std::fmt::Write as _;
-    let mut rows = String::with_capacity(2 + batch.steps.len() * 48);
-    rows.push('[');
     for (index, ((step, value), time)) in batch.steps.iter().zip(&batch.values).zip(&batch.times).enumerate() {
-        let comma = if index == 0 { "" } else { "," };
+        let start = if index == 0 { '[' } else { ',' };
         // Writing to a String cannot fail.
         let _ = match value.0 {
-            value if value.is_nan() => write!(rows, "{comma}[{step},null,0,{time}]"),
-            f64::INFINITY => write!(rows, "{comma}[{step},9e999,0,{time}]"),
-            f64::NEG_INFINITY => write!(rows, "{comma}[{step},-9e999,0,{time}]"),
+            value if value.is_nan() => write!(rows, "{start}[{step},null,0,{time}]"),
+            f64::INFINITY => write!(rows, "{start}[{step},9e999,0,{time}]"),
+            f64::NEG_INFINITY => write!(rows, "{start}[{step},-9e999,0,{time}]"),
             value => {
                 let (significand, exponent) = split(value);
-                write!(rows, "{comma}[{step},{significand},{exponent},{time}]")
+                write!(rows, "{start}[{step},{significand},{exponent},{time}]")
             }
         };
     }
     rows.push(']');
-    rows
 }
 
 /// A finite double as an odd (or zero) whole number of at most 53 bits times a power of two from −1074 to 1023.
@@ -45,67 +78,80 @@ fn split(value: f64) -> (i64, i64) {
     (if value < 0.0 { -odd } else { odd }, exponent + i64::from(zeros))
 }
 
-/// Stores the points of a batch that are not there yet, all with `revision`, and brings the summary up to date. A run's batches with
-/// one revision must have different names. Answers how many points were new.
-pub(crate) async fn insert(conn: &mut SqliteConnection, run: RunId, batch: &SeriesBatch, revision: Revision) -> Result<u64> {
-    let (Some(first), Some(last)) = (batch.steps.iter().min(), batch.steps.iter().max()) else { return Ok(0) };
-    let (first, last, rows) = (signed(*first), signed(*last), rows(batch));
-    let series = sqlx::query_scalar!(
-        r#"INSERT INTO series (run_id, name) VALUES (?, ?) ON CONFLICT (run_id, name) DO UPDATE SET name = name RETURNING id AS "id!: i64""#,
-        run.0,
-        batch.name,
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+/// Stores the points that are not there yet, all with `revision`, and brings the summaries up to date. A run's points with one revision
+/// must have come in one call. Answers how many points were new.
+pub(crate) async fn insert(conn: &mut SqliteConnection, run: RunId, points: &Points, revision: Revision) -> Result<u64> {
+    if points.series.is_empty() {
+        return Ok(0);
+    }
+    let ids = series_ids(&mut *conn, run, &points.series).await?;
+    let series = super::to_json("list of series", &ids)?;
     let inserted = sqlx::query!(
         "INSERT INTO metrics (series_id, step, occurrence, value, time, revision)
-         SELECT ?1, point.value ->> 0, 0,
+         SELECT ?1 ->> series.key, point.value ->> 0, 0,
              (point.value ->> 1) * (SELECT powers_of_two.value FROM powers_of_two WHERE exponent = point.value ->> 2),
              point.value ->> 3, ?2
-         FROM json_each(?3) AS point WHERE true
+         FROM json_each(?3) AS series, json_each(series.value) AS point WHERE true
          ON CONFLICT (series_id, step, occurrence) DO NOTHING",
         series,
         revision.0,
-        rows,
+        points.rows,
     )
     .execute(&mut *conn)
     .await?
     .rows_affected();
     if inserted > 0 {
-        summarize(conn, series, first, last, revision).await?;
+        let stretches: Vec<_> = ids.iter().zip(&points.series).map(|(id, series)| (id, series.first, series.last)).collect();
+        summarize(conn, &super::to_json("list of series", &stretches)?, revision).await?;
     }
     Ok(inserted)
 }
 
-/// Adds the points of `revision`, all of them with steps from `first` to `last`, to a series' summary.
-async fn summarize(conn: &mut SqliteConnection, series: i64, first: i64, last: i64, revision: Revision) -> Result<()> {
+/// The ids of a run's series, in the order of `series`; made where they are new.
+async fn series_ids(conn: &mut SqliteConnection, run: RunId, series: &[Stretched]) -> Result<Vec<i64>> {
+    let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
+    let list = super::to_json("list of names", &names)?;
+    let rows = sqlx::query!(
+        r#"INSERT INTO series (run_id, name) SELECT ?, value FROM json_each(?) WHERE true
+         ON CONFLICT (run_id, name) DO UPDATE SET name = name RETURNING id AS "id!: i64", name AS "name!: String""#,
+        run.0,
+        list,
+    )
+    .fetch_all(conn)
+    .await?;
+    let ids: HashMap<String, i64> = rows.into_iter().map(|row| (row.name, row.id)).collect();
+    names.iter().map(|name| ids.get(*name).copied().ok_or_else(|| sqlx::Error::RowNotFound.into())).collect()
+}
+
+/// Adds the points of `revision` to the summaries of `stretches`, which is `[[series, first step, last step], …]` as JSON.
+async fn summarize(conn: &mut SqliteConnection, stretches: &str, revision: Revision) -> Result<()> {
     // MIN and MAX over rows pass over NULL, which is NaN; the two-argument forms would not.
     sqlx::query!(
         "UPDATE series SET
              points = series.points + new.points,
              minimum = CASE WHEN series.minimum <= new.minimum OR new.minimum IS NULL THEN series.minimum ELSE new.minimum END,
              maximum = CASE WHEN series.maximum >= new.maximum OR new.maximum IS NULL THEN series.maximum ELSE new.maximum END,
-             last = newest.value,
-             last_step = newest.step
+             (last, last_step) = (
+                 SELECT value, step FROM metrics WHERE series_id = series.id ORDER BY step DESC, occurrence DESC LIMIT 1
+             )
          FROM (
-             SELECT COUNT(*) AS points, MIN(value) AS minimum, MAX(value) AS maximum FROM metrics
-             WHERE series_id = ?1 AND step BETWEEN ?2 AND ?3 AND revision = ?4
-         ) AS new,
-         (SELECT value, step FROM metrics WHERE series_id = ?1 ORDER BY step DESC, occurrence DESC LIMIT 1) AS newest
-         WHERE series.id = ?1",
-        series,
-        first,
-        last,
+             SELECT series_id, COUNT(*) AS points, MIN(metrics.value) AS minimum, MAX(metrics.value) AS maximum
+             FROM json_each(?1) AS stretch CROSS JOIN metrics
+             WHERE series_id = stretch.value ->> 0 AND step BETWEEN stretch.value ->> 1 AND stretch.value ->> 2 AND revision = ?2
+             GROUP BY series_id
+         ) AS new
+         WHERE series.id = new.series_id",
+        stretches,
         revision.0,
     )
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
         "INSERT INTO metric_batches (series_id, revision, first_step)
-         SELECT ?1, ?4, MIN(step) FROM metrics WHERE series_id = ?1 AND step BETWEEN ?2 AND ?3 AND revision = ?4",
-        series,
-        first,
-        last,
+         SELECT series_id, ?2, MIN(step) FROM json_each(?1) AS stretch CROSS JOIN metrics
+         WHERE series_id = stretch.value ->> 0 AND step BETWEEN stretch.value ->> 1 AND stretch.value ->> 2 AND revision = ?2
+         GROUP BY series_id",
+        stretches,
         revision.0,
     )
     .execute(conn)

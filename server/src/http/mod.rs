@@ -94,6 +94,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(WORKER, routes!(worker_protocol::claim))
         .add(WORKER, routes!(worker_protocol::heartbeat))
         .add(WORKER, routes!(worker_protocol::report))
+        .add(WORKER, routes!(worker_protocol::report_all))
         .add(WORKER, routes!(worker_protocol::put_artifact))
         .add(WORKER, routes!(worker_protocol::held_artifact))
         .add(WORKER, routes!(worker_protocol::dataset))

@@ -152,12 +152,10 @@ struct Draft {
     cause: Option<String>,
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let (status, kind, title) = self.kind();
+impl ApiError {
+    fn draft(self) -> Draft {
+        let (_, kind, title) = self.kind();
         let mut draft = Draft { kind, title, detail: self.to_string(), errors: Vec::new(), cause: None };
-        let mut headers = HeaderMap::new();
-        headers.extend(self.header());
         match self {
             Self::Internal(cause) => {
                 draft.cause = Some(cause);
@@ -172,8 +170,40 @@ impl IntoResponse for ApiError {
             }
             _ => {}
         }
+        draft
+    }
+
+    /// The problem as a part of an answer, for a request that asks for several things.
+    pub(crate) fn into_problem(self, id: RequestId) -> Problem {
+        let (status, ..) = self.kind();
+        self.draft().problem(status, id)
+    }
+}
+
+impl Draft {
+    /// The body. What went wrong inside goes to the log.
+    fn problem(self, status: StatusCode, id: RequestId) -> Problem {
+        if let Some(cause) = &self.cause {
+            tracing::error!(%status, cause, "a request failed inside the server");
+        }
+        Problem {
+            r#type: format!("/problems/{}", self.kind),
+            title: self.title.to_owned(),
+            status: status.as_u16(),
+            detail: self.detail,
+            errors: self.errors,
+            request_id: id.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.kind();
+        let mut headers = HeaderMap::new();
+        headers.extend(self.header());
         let mut response = (status, headers).into_response();
-        response.extensions_mut().insert(draft);
+        response.extensions_mut().insert(self.draft());
         response
     }
 }
@@ -190,17 +220,7 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
         Some(draft) => draft,
         None => foreign(status),
     };
-    if let Some(cause) = &draft.cause {
-        tracing::error!(%status, cause, "a request failed inside the server");
-    }
-    let problem = Problem {
-        r#type: format!("/problems/{}", draft.kind),
-        title: draft.title.to_owned(),
-        status: status.as_u16(),
-        detail: draft.detail,
-        errors: draft.errors,
-        request_id: id.to_string(),
-    };
+    let problem = draft.problem(status, id);
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Json as JsonAnswer;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json as JsonAnswer};
 use serde::Deserialize;
 use trainyard_wire::dataset::Dataset;
-use trainyard_wire::worker::{ClaimRequest, Claims, Heartbeat, HeartbeatAnswer, Register, Registered, Report, ReportAnswer};
+use trainyard_wire::worker::{
+    ClaimRequest, Claims, Heartbeat, HeartbeatAnswer, Register, Registered, Report, ReportAnswer, Reports, ReportsAnswer, RunReportAnswer,
+};
 use trainyard_wire::{Attempt, Problem, RunId};
 use utoipa::IntoParams;
 
@@ -16,10 +18,13 @@ use super::app::Shared;
 use super::artifacts::{self, content_type};
 use super::extract::{Json, Path, Pieces, Query};
 use super::problem::ApiError;
+use super::request_id::RequestId;
 use crate::store::{ArtifactFile, NewArtifact, WorkerError};
 
 /// Most runs of one claim.
 const MOST_RUNS: u32 = 64;
+/// Most reports of one request.
+const MOST_REPORTS: usize = 256;
 
 impl From<WorkerError> for ApiError {
     fn from(error: WorkerError) -> Self {
@@ -50,8 +55,11 @@ pub(crate) async fn claim(State(app): State<Shared>, Json(body): Json<ClaimReque
     }
     let wait = Duration::try_from_secs_f64(body.wait_seconds)
         .map_err(|_| ApiError::invalid("/wait_seconds", "must be a number of seconds, 0 or more"))?;
-    let wait = wait.min(app.limits.longest_wait);
-    Ok(JsonAnswer(Claims { runs: app.store.claim(body.worker_id, body.max, wait).await? }))
+    let runs = match body.small {
+        true => app.store.claim_small(body.worker_id, body.max).await?,
+        false => app.store.claim(body.worker_id, body.max, wait.min(app.limits.longest_wait)).await?,
+    };
+    Ok(JsonAnswer(Claims { runs }))
 }
 
 /// Renews leases.
@@ -72,6 +80,25 @@ pub(crate) async fn report(
     Json(body): Json<Report>,
 ) -> Result<JsonAnswer<ReportAnswer>, ApiError> {
     Ok(JsonAnswer(app.store.report(id, body).await?))
+}
+
+/// Stores what several runs have to tell, each all or nothing, in one commit.
+#[utoipa::path(post, path = "/v1/worker/reports", tag = "worker", request_body = Reports,
+    responses((status = 200, description = "What became of each, in their order", body = ReportsAnswer)))]
+pub(crate) async fn report_all(
+    State(app): State<Shared>,
+    Extension(request): Extension<RequestId>,
+    Json(body): Json<Reports>,
+) -> Result<JsonAnswer<ReportsAnswer>, ApiError> {
+    if !(1..=MOST_REPORTS).contains(&body.reports.len()) {
+        return Err(ApiError::invalid("/reports", format!("must be from 1 to {MOST_REPORTS}, are {}", body.reports.len())));
+    }
+    let answer = |answer: Result<ReportAnswer, WorkerError>| match answer {
+        Ok(answer) => RunReportAnswer::Stored(answer),
+        Err(error) => RunReportAnswer::Refused { problem: ApiError::from(error).into_problem(request) },
+    };
+    let answers = app.store.report_all(body.reports).await;
+    Ok(JsonAnswer(ReportsAnswer { answers: answers.into_iter().map(answer).collect() }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

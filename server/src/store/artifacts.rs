@@ -6,7 +6,7 @@ use tokio::fs::File;
 use trainyard_wire::run::{Artifact, Artifacts};
 use trainyard_wire::{Attempt, RunId};
 
-use super::workers::hold;
+use super::reports::hold;
 use super::writer::{Effect, Transaction};
 use super::{Store, StoreError, WorkerError};
 use crate::blobs::StagedBlob;

@@ -12,6 +12,7 @@ mod datasets;
 mod jobs;
 mod lifecycle;
 mod metrics;
+mod reports;
 mod runs;
 mod submit;
 mod tokens;

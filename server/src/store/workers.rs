@@ -1,21 +1,21 @@
-//! The worker protocol: register, claim, heartbeat, report.
+//! The worker protocol: register, claim, heartbeat. What runs report is in `reports`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use serde_json::json;
-use trainyard_wire::metric::SeriesBatch;
-use trainyard_wire::worker::{ClaimedRun, Directive, Heartbeat, HeartbeatAnswer, Register, Registered, Report, ReportAnswer, Worker};
-use trainyard_wire::{Attempt, RunId, RunState, Spec, StopReason, Timestamp, WorkerId};
+use trainyard_wire::spec::regression::ProblemSource;
+use trainyard_wire::worker::{ClaimedRun, Heartbeat, HeartbeatAnswer, Register, Registered, Worker};
+use trainyard_wire::{JobId, Revision, RunState, Spec, StopReason, WorkerId};
 
-use super::lifecycle::{Next, after_finish, describe};
+use super::lifecycle::{Next, describe};
 use super::runs::fill_in;
 use super::writer::{Effect, Transaction};
 use super::{Store, StoreError};
 use crate::db;
-use crate::db::runs::{End, RunCore};
+use crate::db::runs::End;
 
 /// Why a worker's call was refused.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,8 @@ impl Store {
 
     /// Takes up to `max` queued runs for a worker: the first by priority, then age; further ones only while all are small. Waits up
     /// to `wait` while nothing is queued. Empty when the wait ran out or the server drains.
+    ///
+    /// The numbers of an inline problem that several of the runs have are in the first of them.
     pub async fn claim(&self, worker: WorkerId, max: u32, wait: Duration) -> Result<Vec<ClaimedRun>, WorkerError> {
         self.know(worker).await?;
         let deadline = tokio::time::Instant::now() + wait;
@@ -86,9 +88,7 @@ impl Store {
             if *draining.borrow_and_update() {
                 return Ok(Vec::new());
             }
-            let write =
-                self.inner.writer.write::<_, StoreError, _>(move |transaction| async move { transaction.claim(worker, max).await }.boxed());
-            let claimed = write.await?;
+            let claimed = self.claim_now(worker, max, false).await?;
             if !claimed.is_empty() {
                 return Ok(claimed);
             }
@@ -101,17 +101,21 @@ impl Store {
         }
     }
 
+    /// As [`claim`](Self::claim), but only small runs, and without waiting: for a worker that still trains others.
+    pub async fn claim_small(&self, worker: WorkerId, max: u32) -> Result<Vec<ClaimedRun>, WorkerError> {
+        self.know(worker).await?;
+        if self.is_draining() { Ok(Vec::new()) } else { Ok(self.claim_now(worker, max, true).await?) }
+    }
+
+    async fn claim_now(&self, worker: WorkerId, max: u32, small: bool) -> Result<Vec<ClaimedRun>, StoreError> {
+        self.inner.writer.write(move |transaction| async move { transaction.claim(worker, max, small).await }.boxed()).await
+    }
+
     /// Renews the leases of a worker and tells what to do with each run.
     pub async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, WorkerError> {
         self.know(heartbeat.worker_id).await?;
         let runs = self.inner.leases.heartbeat(heartbeat.worker_id, &heartbeat.runs, Instant::now());
         Ok(HeartbeatAnswer { runs, drain: self.is_draining() })
-    }
-
-    /// Stores all that a report tells, or nothing. A repeated report changes nothing.
-    pub async fn report(&self, id: RunId, report: Report) -> Result<ReportAnswer, WorkerError> {
-        let report = merge(report)?;
-        self.inner.writer.write(move |transaction| async move { transaction.report(id, report).await }.boxed()).await
     }
 
     /// Fails unless the worker is registered.
@@ -124,47 +128,10 @@ impl Store {
     }
 }
 
-/// Fails unless the run is running and this attempt is its last.
-pub(super) fn hold(run: &RunCore, attempt: Attempt) -> Result<(), WorkerError> {
-    if run.state == RunState::Running && run.attempt == attempt { Ok(()) } else { Err(WorkerError::Stale) }
-}
-
-/// Checks the metrics of a report and joins batches of the same name.
-fn merge(mut report: Report) -> Result<Report, WorkerError> {
-    let wrong = |index: usize, field: &str, detail: &str| {
-        Err(WorkerError::Report { pointer: format!("/metrics/{index}{field}"), detail: detail.to_owned() })
-    };
-    let mut merged: BTreeMap<String, SeriesBatch> = BTreeMap::new();
-    for (index, batch) in report.metrics.into_iter().enumerate() {
-        if batch.name.is_empty() || batch.name.len() > 200 {
-            return wrong(index, "/name", "must have 1 to 200 bytes");
-        }
-        if batch.steps.len() != batch.values.len() || batch.steps.len() != batch.times.len() {
-            return wrong(index, "", "steps, values and times must be equally many");
-        }
-        if batch.steps.iter().any(|step| i64::try_from(*step).is_err()) {
-            return wrong(index, "/steps", "must be below 2^63");
-        }
-        if let Some(place) = batch.times.iter().position(|time| !(Timestamp::MIN.0..=Timestamp::MAX.0).contains(time)) {
-            return wrong(index, &format!("/times/{place}"), "must be in the years 0 to 9999");
-        }
-        match merged.get_mut(&batch.name) {
-            None => drop(merged.insert(batch.name.clone(), batch)),
-            Some(first) => {
-                first.steps.extend(batch.steps);
-                first.values.extend(batch.values);
-                first.times.extend(batch.times);
-            }
-        }
-    }
-    report.metrics = merged.into_values().collect();
-    Ok(report)
-}
-
 impl Transaction {
-    async fn claim(&mut self, worker: WorkerId, max: u32) -> Result<Vec<ClaimedRun>, StoreError> {
+    async fn claim(&mut self, worker: WorkerId, max: u32, small: bool) -> Result<Vec<ClaimedRun>, StoreError> {
         loop {
-            let (runs, failed) = self.claim_once(worker, max).await?;
+            let (runs, failed) = self.claim_once(worker, max, small).await?;
             if failed == 0 || !runs.is_empty() {
                 return Ok(runs);
             }
@@ -173,16 +140,17 @@ impl Transaction {
 
     /// Takes runs from the queue; fails those among them that cannot be read, which would else be in the way of all others. Answers
     /// how many those were.
-    async fn claim_once(&mut self, worker: WorkerId, max: u32) -> Result<(Vec<ClaimedRun>, usize), StoreError> {
+    async fn claim_once(&mut self, worker: WorkerId, max: u32, small: bool) -> Result<(Vec<ClaimedRun>, usize), StoreError> {
         let first_revision = self.upcoming_revision();
-        let claimed = db::claims::claim(&mut self.conn, worker, max, first_revision, self.now).await?;
+        let claimed = db::claims::claim(&mut self.conn, worker, max, small, first_revision, self.now).await?;
         let (mut runs, mut unreadable) = (Vec::with_capacity(claimed.len()), Vec::new());
+        let (mut jobs, mut problems) = (BTreeMap::<JobId, Revision>::new(), BTreeSet::new());
         for claimed in claimed {
             let detail = json!({ "attempt": claimed.attempt, "worker_id": worker });
             let revision = self.event(claimed.id, "claimed", detail).await?;
-            db::jobs::set_revision(&mut self.conn, claimed.job_id, revision).await?;
+            jobs.insert(claimed.job_id, revision);
             self.after_commit(Effect::LeaseGranted { run: claimed.id, worker, attempt: claimed.attempt });
-            let spec = match self.read_spec(&claimed.spec).await {
+            let spec = match self.read_spec(&claimed.spec, &mut problems).await {
                 Ok(spec) => spec,
                 Err(error @ StoreError::Unreadable { .. }) => {
                     unreadable.push((claimed.id, error));
@@ -198,6 +166,9 @@ impl Transaction {
                 checkpoint: claimed.checkpoint_sha256,
             });
         }
+        for (job, revision) in jobs {
+            db::jobs::set_revision(&mut self.conn, job, revision).await?;
+        }
         // Only now: the claims of all of them have consecutive revisions.
         let failed = unreadable.len();
         for (id, error) in unreadable {
@@ -212,53 +183,15 @@ impl Transaction {
         Ok((runs, failed))
     }
 
-    /// A stored spec, with the numbers of an inline problem.
-    async fn read_spec(&mut self, text: &str) -> Result<Spec, StoreError> {
-        let mut spec = db::from_json("spec", text)?;
-        fill_in(&mut self.conn, &mut spec).await?;
+    /// A stored spec, with the numbers of an inline problem unless it is one of `problems`, to which it is added.
+    async fn read_spec(&mut self, text: &str, problems: &mut BTreeSet<String>) -> Result<Spec, StoreError> {
+        let mut spec: Spec = db::from_json("spec", text)?;
+        let inline = spec.problem().filter(|problem| problem.source == ProblemSource::Inline);
+        let sha256 = inline.and_then(|problem| problem.sha256.clone());
+        if sha256.as_ref().is_none_or(|sha256| !problems.contains(sha256)) {
+            fill_in(&mut self.conn, &mut spec).await?;
+            problems.extend(sha256);
+        }
         Ok(spec)
-    }
-
-    async fn report(&mut self, id: RunId, report: Report) -> Result<ReportAnswer, WorkerError> {
-        let run = db::runs::core(&mut self.conn, id).await?.ok_or(WorkerError::UnknownRun)?;
-        if let Err(stale) = hold(&run, report.attempt) {
-            // A repeat of the report that ended the attempt, whose answer was lost, is no error.
-            let ended = report.finish.map(|finish| (report.attempt, finish.outcome));
-            let repeated = ended.is_some() && ended == run.ended;
-            return if repeated { Ok(ReportAnswer { directive: Directive::Continue }) } else { Err(stale) };
-        }
-        self.after_commit(Effect::LeaseRenewed { run: run.id, attempt: run.attempt });
-
-        let revision = self.upcoming_revision();
-        let mut news = false;
-        if let Some(progress) = &report.progress {
-            news |= db::runs::set_progress(&mut self.conn, &run, progress).await?;
-        }
-        for batch in &report.metrics {
-            news |= db::metrics::insert(&mut self.conn, id, batch, revision).await? > 0;
-        }
-        if !report.logs.is_empty() {
-            news |= db::logs::insert(&mut self.conn, id, &report.logs).await? > 0;
-        }
-        for certificate in &report.certificates {
-            news |= db::certificates::put(&mut self.conn, id, certificate).await?;
-        }
-        match report.finish {
-            Some(finish) => {
-                db::runs::set_ended(&mut self.conn, &run, finish.outcome).await?;
-                let next = after_finish(run.requested, finish);
-                let (kind, detail) = describe(&next);
-                // The event takes the revision that the metrics above have.
-                self.leave(&run, &next, kind, detail).await?;
-                Ok(ReportAnswer { directive: Directive::Continue })
-            }
-            None => {
-                if news {
-                    self.advance_revision(1);
-                    db::runs::set_revision(&mut self.conn, &run, revision).await?;
-                }
-                Ok(ReportAnswer { directive: Directive::from(run.requested) })
-            }
-        }
     }
 }

@@ -24,7 +24,7 @@ use crate::leases::Leases;
 
 /// Writes that may wait; beyond that callers wait to hand theirs in.
 const MOST_WAITING: usize = 1024;
-/// Writes of one transaction.
+/// Messages of one transaction.
 const MOST_PER_COMMIT: usize = 256;
 
 /// What a commit means outside the database.
@@ -164,8 +164,41 @@ where
     }
 }
 
+/// A write, and where its answer comes.
+fn request<T, E, F>(body: F) -> (Box<dyn Write>, oneshot::Receiver<Result<T, E>>)
+where
+    F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    (Box::new(Request { body: Some(body), outcome: None, reply }), answer)
+}
+
+/// Writes to be handed in together.
+pub(super) struct Together<T, E> {
+    writes: Vec<Box<dyn Write>>,
+    answers: Vec<oneshot::Receiver<Result<T, E>>>,
+}
+
+impl<T: Send + 'static, E: From<StoreError> + Send + 'static> Together<T, E> {
+    pub(super) fn new() -> Self {
+        Self { writes: Vec::new(), answers: Vec::new() }
+    }
+
+    pub(super) fn add<F>(&mut self, body: F)
+    where
+        F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        let (write, answer) = request(body);
+        self.writes.push(write);
+        self.answers.push(answer);
+    }
+}
+
 enum Message {
-    Write(Box<dyn Write>),
+    /// Writes that were handed in together share a commit.
+    Writes(Vec<Box<dyn Write>>),
     /// Empty the write-ahead log.
     Checkpoint(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -198,10 +231,19 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let request = Request { body: Some(body), outcome: None, reply };
-        self.messages.send(Message::Write(Box::new(request))).await.map_err(|_| StoreError::Closed)?;
+        let (write, answer) = request(body);
+        self.messages.send(Message::Writes(vec![write])).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// Hands in several writes that share a commit, and waits until they are committed (or have failed). Each has a savepoint and an
+    /// answer of its own; the answers come in the order of the writes.
+    pub(super) async fn write_all<T, E: From<StoreError>>(&self, together: Together<T, E>) -> Vec<Result<T, E>> {
+        let Together { writes, answers } = together;
+        // Where the writer is gone, the writes are dropped, and with them what would have answered.
+        let _ = self.messages.send(Message::Writes(writes)).await;
+        let answers = answers.into_iter().map(|answer| async { answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into())) });
+        futures::future::join_all(answers).await
     }
 
     /// Moves the write-ahead log into the database and truncates it.
@@ -229,7 +271,7 @@ async fn serve(
         let mut checkpoints = Vec::new();
         for message in messages.drain(..) {
             match message {
-                Message::Write(write) => writes.push(write),
+                Message::Writes(together) => writes.extend(together),
                 Message::Checkpoint(reply) => checkpoints.push(reply),
             }
         }
@@ -254,7 +296,10 @@ async fn commit(transaction: &mut Transaction, mut writes: Vec<Box<dyn Write>>, 
     let before = transaction.revision;
     transaction.now = Timestamp::now();
     match apply_all(transaction, &mut writes).await {
-        Ok(()) => followers.committed(transaction.revision, std::mem::take(&mut transaction.effects)),
+        Ok(()) => {
+            metrics::counter!("trainyard_commits_total").increment(1);
+            followers.committed(transaction.revision, std::mem::take(&mut transaction.effects));
+        }
         Err(error) => {
             tracing::error!(%error, writes = writes.len(), "a transaction failed");
             // An error such as a full disk may have rolled back already; then there is nothing left to roll back.

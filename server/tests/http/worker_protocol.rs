@@ -9,7 +9,9 @@ use sha2::{Digest as _, Sha256};
 use trainyard_wire::client::{Client, ClientError};
 use trainyard_wire::metric::SeriesBatch;
 use trainyard_wire::run::{Certificate, LogLevel, LogLine, Progress};
-use trainyard_wire::worker::{ClaimRequest, ClaimedRun, Directive, Finish, Heartbeat, HeldRun, Outcome, Register, Report};
+use trainyard_wire::worker::{
+    ClaimRequest, ClaimedRun, Directive, Finish, Heartbeat, HeldRun, Outcome, Register, Report, Reports, RunReport,
+};
 use trainyard_wire::{Attempt, Number, RunId, RunState, StopReason, Timestamp, WorkerId};
 
 use super::world::{Answer, World};
@@ -30,7 +32,7 @@ impl Worker {
     }
 
     pub(crate) async fn claim(&self, wait_seconds: f64) -> Vec<ClaimedRun> {
-        self.client.claim(&ClaimRequest { worker_id: self.id, max: 1, wait_seconds }).await.unwrap().runs
+        self.client.claim(&ClaimRequest { worker_id: self.id, max: 1, small: false, wait_seconds }).await.unwrap().runs
     }
 }
 
@@ -134,6 +136,40 @@ async fn a_stale_attempt_changes_nothing() {
 }
 
 #[tokio::test]
+async fn reports_of_several_runs_are_answered_one_by_one() {
+    let world = World::start().await;
+    let worker = Worker::register(&world).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(RunId(world.submit_run().await));
+        worker.claim(0.0).await;
+    }
+    worker.client.report(ids[1], &Report { finish: finish(Outcome::Released, None), ..report(Attempt(1)) }).await.unwrap();
+    let before = world.get(&format!("/v1/runs/{}", ids[1])).await.json();
+    let mut metrics = vec![series("loss", &[1.0])];
+    let done = |run_id| {
+        let report = Report { metrics: vec![series("loss", &[1.0])], finish: finish(Outcome::Succeeded, None), ..report(Attempt(1)) };
+        RunReport { run_id, report }
+    };
+    metrics[0].times.clear();
+    let mut reports = vec![done(ids[0]), done(ids[1]), done(ids[2]), done(RunId(999))];
+    let uneven = Report { metrics, ..report(Attempt(1)) };
+    reports.insert(0, RunReport { run_id: ids[0], report: uneven });
+    let answers = worker.client.report_all(&Reports { reports }).await.unwrap();
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().and_then(ClientError::status)).collect();
+    let refused = [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::CONFLICT, StatusCode::NOT_FOUND].map(Some);
+    assert_eq!(statuses, [refused[0], None, refused[1], None, refused[2]]);
+    let Err(ClientError::Problem(problem)) = &answers[0] else { panic!("{answers:?}") };
+    assert_eq!((problem.errors[0].pointer.as_str(), problem.request_id.is_empty()), ("/metrics/0", false));
+    assert_eq!(world.get(&format!("/v1/runs/{}", ids[1])).await.json(), before);
+    for id in [ids[0], ids[2]] {
+        assert_eq!(world.client().run(id).await.unwrap().state, RunState::Succeeded);
+    }
+    let error = worker.client.report_all(&Reports { reports: Vec::new() }).await.unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
+}
+
+#[tokio::test]
 async fn a_waiting_claim_is_woken_by_a_submit() {
     let world = World::start().await;
     let worker = Worker::register(&world).await;
@@ -226,8 +262,8 @@ async fn artifacts_are_sent_whole_in_part_or_not_at_all() {
 async fn a_worker_that_the_server_does_not_know_has_to_register() {
     let world = World::start().await;
     let worker = Worker::register(&world).await;
-    let error = worker.client.claim(&ClaimRequest { worker_id: WorkerId(999), max: 1, wait_seconds: 0.0 }).await.unwrap_err();
+    let error = worker.client.claim(&ClaimRequest { worker_id: WorkerId(999), max: 1, small: false, wait_seconds: 0.0 }).await.unwrap_err();
     assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
-    let error = worker.client.claim(&ClaimRequest { worker_id: worker.id, max: 0, wait_seconds: 0.0 }).await.unwrap_err();
+    let error = worker.client.claim(&ClaimRequest { worker_id: worker.id, max: 0, small: false, wait_seconds: 0.0 }).await.unwrap_err();
     assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::json;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use trainyard_server::store::{NewJob, NewRun, WorkerError};
 use trainyard_wire::worker::ClaimedRun;
-use trainyard_wire::{Attempt, RunState, WorkerId};
+use trainyard_wire::{Attempt, RunState, Spec, WorkerId};
 
 use crate::world::{World, job, new_run, register};
 
@@ -55,6 +56,43 @@ async fn a_claim_takes_several_runs_only_while_all_are_small() {
     assert_eq!(taken(world.try_claim(2).await), ids[3..5]);
     assert_eq!(taken(world.try_claim(2).await), ids[5..]);
     assert_eq!(taken(world.try_claim(2).await), []);
+}
+
+#[tokio::test]
+async fn a_worker_that_still_trains_gets_the_small_runs_at_the_head_of_the_queue_and_no_others() {
+    let world = World::new().await;
+    let small = |small| NewRun { small, ..new_run() };
+    let runs = [true, true, true, false, true].map(small).to_vec();
+    let ids = world.store.submit(NewJob { runs, ..job(0) }).await.unwrap().accepted.run_ids;
+    let taken = |claims: Vec<ClaimedRun>| claims.into_iter().map(|run| run.run_id).collect::<Vec<_>>();
+    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), ids[..2]);
+    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), ids[2..3]);
+    // A large run is waiting for its turn: no small one overtakes it.
+    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), []);
+    assert_eq!(taken(world.try_claim(2).await), ids[3..4]);
+    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), ids[4..]);
+    assert!(matches!(world.store.claim_small(WorkerId(99), 1).await, Err(WorkerError::UnknownWorker)));
+    world.submit_many(1).await;
+    world.store.begin_drain();
+    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), []);
+}
+
+#[tokio::test]
+async fn runs_of_one_claim_bring_the_numbers_of_their_problem_once() {
+    let world = World::new().await;
+    let spec = |x: f64| {
+        let spec = json!({"kind": "regression", "problem": {"source": "inline", "x": [[x]], "t": [1]},
+            "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 10});
+        Spec::from_value(spec, "").unwrap()
+    };
+    let run = |x| NewRun { spec: spec(x), small: true, ..new_run() };
+    world.store.submit(NewJob { runs: [1.0, 1.0, 2.0, 1.0, 2.0].map(run).to_vec(), ..job(0) }).await.unwrap();
+    let numbers = |claims: Vec<ClaimedRun>| -> Vec<_> {
+        let x = |run: ClaimedRun| run.spec.problem().unwrap().x.as_ref().map(|x| x[0][0]);
+        claims.into_iter().map(x).collect()
+    };
+    assert_eq!(numbers(world.try_claim(4).await), [Some(1.0), None, Some(2.0), None]);
+    assert_eq!(numbers(world.try_claim(4).await), [Some(2.0)]);
 }
 
 #[tokio::test]

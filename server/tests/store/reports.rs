@@ -3,7 +3,7 @@
 use serde_json::json;
 use trainyard_server::store::WorkerError;
 use trainyard_wire::run::{Certificate, LogLevel, LogLine, Progress};
-use trainyard_wire::worker::{Directive, Finish, Outcome, Report};
+use trainyard_wire::worker::{ClaimedRun, Directive, Finish, Outcome, Report, ReportAnswer, RunReport};
 use trainyard_wire::{Attempt, Number, RunId, RunState, StopReason, Timestamp};
 
 use crate::world::{World, batch, finish, report};
@@ -111,6 +111,79 @@ async fn a_stale_attempt_changes_nothing() {
         assert!(world.store.logs(stale.run_id, 0, 10).await.unwrap().unwrap().lines.is_empty());
         assert!(current.is_none_or(|current| current.attempt == Attempt(2)));
     }
+}
+
+#[tokio::test]
+async fn of_several_reports_each_is_stored_or_refused_by_itself() {
+    let world = World::new().await;
+    let ids = world.submit_many(6).await.run_ids;
+    let mut claimed = Vec::new();
+    for _ in 0..6 {
+        claimed.push(world.claim().await);
+    }
+    let attempt = Attempt(1);
+    // The third run is another attempt's by now, the fifth report makes no sense, and one is of a run that does not exist.
+    world.store.report(ids[2], finish(attempt, Outcome::Released)).await.unwrap();
+    assert_eq!(world.claim().await.attempt, Attempt(2));
+    let (stale, refused) = (world.run(ids[2]).await, world.run(ids[4]).await);
+    let last = |steps: u64| Report {
+        finish: finish(attempt, Outcome::Succeeded).finish,
+        metrics: vec![batch("loss", &[(steps, 0.5)])],
+        ..full_report(attempt)
+    };
+    let mut late = full_report(attempt);
+    late.metrics[0].times[1] = Timestamp::MAX.0 + 1;
+    let reports = [
+        (ids[0], last(1)),
+        (ids[1], full_report(attempt)),
+        (ids[2], last(3)),
+        (ids[3], last(4)),
+        (ids[4], late),
+        (RunId(99), last(5)),
+        (ids[5], last(6)),
+    ];
+    let reports: Vec<RunReport> = reports.map(|(run_id, report)| RunReport { run_id, report }).into();
+    let answers = world.store.report_all(reports.clone()).await;
+    let stored = |answer: &Result<ReportAnswer, WorkerError>| answer.as_ref().is_ok_and(|answer| answer.directive == Directive::Continue);
+    assert_eq!(answers.iter().map(stored).collect::<Vec<_>>(), [true, true, false, true, false, false, true]);
+    assert!(matches!(answers[2], Err(WorkerError::Stale)));
+    assert!(matches!(&answers[4], Err(WorkerError::Report { pointer, .. }) if pointer == "/metrics/0/times/1"));
+    assert!(matches!(answers[5], Err(WorkerError::UnknownRun)));
+
+    assert_eq!((world.run(ids[2]).await, world.run(ids[4]).await), (stale, refused));
+    assert!(world.store.certificates(ids[2]).await.unwrap().unwrap().certificates.is_empty());
+    for (index, steps) in [(0, 1), (3, 4), (5, 6)] {
+        let run = world.run(ids[index]).await;
+        assert_eq!((run.state, run.summary["loss"].last_step), (RunState::Succeeded, steps));
+        assert_eq!(world.store.certificates(ids[index]).await.unwrap().unwrap().certificates.len(), 1);
+        assert_eq!(world.events(ids[index]).await, ["queued", "claimed", "succeeded"]);
+    }
+    assert_eq!(world.run(ids[1]).await.state, RunState::Running);
+    // Only the leases of runs that are held are left.
+    let (runs, revision) = (world.store.runs_by_id(&ids).await.unwrap(), world.store.revision());
+    let again = world.store.report_all(reports).await;
+    assert_eq!(again.iter().map(stored).collect::<Vec<_>>(), [true, true, false, true, false, false, true]);
+    assert_eq!((world.store.runs_by_id(&ids).await.unwrap(), world.store.revision()), (runs, revision), "a repeat changes nothing");
+    assert_eq!(world.expire().await, 3);
+}
+
+#[tokio::test]
+async fn the_reports_of_one_call_share_one_commit_and_two_of_one_run_come_in_order() {
+    let world = World::new().await;
+    let (first, second) = (world.submit_and_claim().await, world.submit_and_claim().await);
+    let mut revisions = world.store.revision_watch();
+    revisions.mark_unchanged();
+    let told = |run: &ClaimedRun, step: u64| RunReport {
+        run_id: run.run_id,
+        report: Report { metrics: vec![batch("loss", &[(step, step as f64)])], ..report(run.attempt) },
+    };
+    let answers = world.store.report_all(vec![told(&first, 1), told(&second, 1), told(&first, 2)]).await;
+    assert!(answers.iter().all(Result::is_ok));
+    let published = *revisions.borrow_and_update();
+    assert_eq!(published, world.store.revision());
+    assert_eq!(world.run(first.run_id).await.revision, published);
+    assert_eq!(world.run(second.run_id).await.revision.0, published.0 - 1);
+    assert_eq!(world.run(first.run_id).await.summary["loss"].last, Number(2.0));
 }
 
 #[tokio::test]

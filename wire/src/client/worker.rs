@@ -7,7 +7,9 @@ use reqwest::{Method, RequestBuilder};
 
 use super::{ByteStream, Client, ClientError};
 use crate::dataset::Dataset;
-use crate::worker::{ClaimRequest, Claims, Heartbeat, HeartbeatAnswer, Register, Registered, Report, ReportAnswer};
+use crate::worker::{
+    ClaimRequest, Claims, Heartbeat, HeartbeatAnswer, Register, Registered, Report, ReportAnswer, Reports, ReportsAnswer, RunReportAnswer,
+};
 use crate::{Attempt, RunId};
 
 impl Client {
@@ -28,6 +30,16 @@ impl Client {
 
     pub async fn report(&self, id: RunId, report: &Report) -> Result<ReportAnswer, ClientError> {
         self.post(&["v1", "worker", "runs", &id.to_string(), "reports"], report).await
+    }
+
+    /// Reports of several runs in one request; what became of each, in their order.
+    pub async fn report_all(&self, reports: &Reports) -> Result<Vec<Result<ReportAnswer, ClientError>>, ClientError> {
+        let ReportsAnswer { answers } = self.post(&["v1", "worker", "reports"], reports).await?;
+        let answer = |answer| match answer {
+            RunReportAnswer::Stored(answer) => Ok(answer),
+            RunReportAnswer::Refused { problem } => Err(ClientError::Problem(Box::new(problem))),
+        };
+        Ok(answers.into_iter().map(answer).collect())
     }
 
     /// Stores an artifact; `checkpoint_step` marks it as the checkpoint of that step.

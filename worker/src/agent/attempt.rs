@@ -10,8 +10,10 @@ use trainyard_wire::StopReason;
 use trainyard_wire::run::LogLevel;
 use trainyard_wire::worker::{ClaimedRun, Finish, HeldRun, Outcome};
 
+use super::backlog::Place;
 use super::datasets::{self, FetchError};
 use super::held::Control;
+use super::numbers::Numbers;
 use super::outbox::{Bounds, Outbox};
 use super::reporter::{Broken, Reporter};
 use super::server::{CallError, Server};
@@ -23,16 +25,15 @@ use crate::trainers::{Assignment, Ended, Session as _, Stop, TrainError, Worksho
 const STACK_BYTES: usize = 64 << 20;
 
 impl<S: Server> Agent<S> {
-    /// Trains a claimed run and reports on it to its end.
-    pub(super) async fn execute(&self, claimed: ClaimedRun, control: &Arc<Control>) {
+    /// Trains a claimed run, once it is its turn, and reports on it to its end. `numbers` are those of its claim.
+    pub(super) async fn execute(&self, claimed: ClaimedRun, numbers: Numbers, control: &Arc<Control>, mut place: Place) {
         let run = HeldRun { run_id: claimed.run_id, attempt: claimed.attempt };
         let (id, attempt) = (run.run_id, run.attempt);
-        tracing::info!(run = %id, %attempt, kind = %claimed.spec.kind(), resumes = claimed.checkpoint.is_some(), "the run begins");
         let outbox = Arc::new(Outbox::new(Arc::clone(control), Bounds::default()));
-        let (server, given_up, timing) = (&self.server, &self.given_up, &self.timing);
-        let reporter = Reporter { server, run, outbox: &outbox, control, given_up, timing };
+        let Self { server, courier, given_up, timing, .. } = self;
+        let reporter = Reporter { server, courier, run, outbox: &outbox, control, given_up, timing };
 
-        let told = match self.attempt(claimed, &reporter, &outbox).await {
+        let told = match self.attempt(claimed, &numbers, &reporter, &outbox, &mut place).await {
             Ok(Some(finish)) => {
                 let outcome = finish.outcome;
                 tracing::info!(run = %id, %attempt, %outcome, error = finish.error, "the attempt ends");
@@ -53,12 +54,26 @@ impl<S: Server> Agent<S> {
     }
 
     /// What to tell in the end; nothing of a run that is dropped.
-    async fn attempt(&self, claimed: ClaimedRun, reporter: &Reporter<'_, S>, outbox: &Arc<Outbox>) -> Result<Option<Finish>, Broken> {
-        let gathered = tokio::select! {
+    async fn attempt(
+        &self,
+        mut claimed: ClaimedRun,
+        numbers: &Numbers,
+        reporter: &Reporter<'_, S>,
+        outbox: &Arc<Outbox>,
+        place: &mut Place,
+    ) -> Result<Option<Finish>, Broken> {
+        let (run, attempt) = (claimed.run_id, claimed.attempt);
+        let begin = async {
+            let turn = place.turn().await;
+            tracing::info!(%run, %attempt, kind = %claimed.spec.kind(), resumes = claimed.checkpoint.is_some(), "the run begins");
+            numbers.put_back(&mut claimed.spec);
+            self.gather(claimed, reporter).await.map(|gathered| (turn, gathered))
+        };
+        let (_turn, gathered) = tokio::select! {
             biased;
             // Nothing was done yet, so nothing needs to be kept: an earlier checkpoint is still there.
             stop = reporter.control.stopped() => return Ok(finish(Ok(Ended::Stopped(stop)))),
-            gathered = self.gather(claimed, reporter) => gathered?,
+            begun = begin => begun?,
         };
         let assignment = match gathered {
             Ok(assignment) => assignment,

@@ -1,18 +1,22 @@
 //! The agent: everything about a worker that knows the server.
 //!
-//! [`Agent::work`] is the loop: claim, train, claim again. Beside it the heartbeat keeps the leases, whatever the trainers do. Each claimed
-//! run is an [`attempt`]: its trainer has a thread of its own and a [`Session`] that is really an [`outbox`], which the run's
-//! [`reporter`] empties. What the server wants of a run, and what the worker itself wants, meet in its [`Control`](held::Control), which
-//! the trainer asks before each step.
+//! [`Agent::work`] is the loop: claim, train, claim again; the [`backlog`] says when, and how much. Beside it the heartbeat keeps the
+//! leases, whatever the trainers do. Each claimed run is an [`attempt`]: its trainer has a thread of its own and a [`Session`] that is
+//! really an [`outbox`], which the run's [`reporter`] empties; the [`courier`] takes the reports of all runs to the server. What the
+//! server wants of a run, and what the worker itself wants, meet in its [`Control`](held::Control), which the trainer asks before each
+//! step.
 //!
 //! The server may be away at any time: the runs go on, their words wait. A lease that is lost (409) ends its attempt at once and without a
 //! trace. When the worker is asked to stop, every trainer finishes its step and saves a checkpoint, and the runs are given back.
 
 mod attempt;
+mod backlog;
+mod courier;
 mod datasets;
 mod error;
 mod heartbeat;
 mod held;
+mod numbers;
 mod outbox;
 mod reporter;
 mod retry;
@@ -24,18 +28,21 @@ mod timing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trainyard_wire::WorkerId;
 use trainyard_wire::worker::{ClaimRequest, ClaimedRun, HeldRun, Register, Registered};
 
 use crate::data::FileStore;
 use crate::trainers::{Assignment, Ended, Session, TrainError, Workshop};
+use backlog::{Backlog, NextClaim};
+use courier::Courier;
 pub use error::WorkerError;
 use held::HeldRuns;
+use numbers::Numbers;
 use retry::Backoff;
 use server::{CallError, Server};
 pub use start::run;
@@ -53,12 +60,13 @@ struct Agent<S> {
     /// Held while the worker registers.
     registering: Mutex<()>,
     held: HeldRuns,
+    backlog: Arc<Backlog>,
+    courier: Courier,
     files: FileStore,
     download: Mutex<()>,
     workshop: Workshop,
     train: Train,
-    /// Runs that are trained at one time, of those that were claimed at once.
-    at_once: u32,
+    /// Most runs of one claim.
     claim_at_once: u32,
     timing: Timing,
     /// The server shuts its queue down.
@@ -82,7 +90,7 @@ impl<S: Server> Agent<S> {
             tokio::time::sleep(self.timing.leave).await;
         };
         let worked = tokio::select! {
-            worked = self.claim_and_train() => worked,
+            worked = Arc::clone(&self).claim_and_train() => worked,
             () = overdue => {
                 tracing::warn!("runs that do not stop are left to their leases");
                 Ok(())
@@ -102,14 +110,27 @@ impl<S: Server> Agent<S> {
         self.given_up.cancel();
     }
 
-    async fn claim_and_train(&self) -> Result<(), WorkerError> {
+    async fn claim_and_train(self: Arc<Self>) -> Result<(), WorkerError> {
+        let mut attempts = JoinSet::new();
+        let ended = self.claim_all(&mut attempts).await;
+        while attempts.join_next().await.is_some() {}
+        ended
+    }
+
+    /// Claims until the stop, and has each claimed run begin.
+    async fn claim_all(self: &Arc<Self>, attempts: &mut JoinSet<()>) -> Result<(), WorkerError> {
         let mut backoff = self.backoff();
         let mut draining = self.draining.subscribe();
+        let mut next = NextClaim::new(self.claim_at_once);
         while !self.stop.is_cancelled() {
+            let due = async {
+                self.backlog.wants(&next).await;
+                // The sender is this agent's own, so it is never gone.
+                let _ = draining.wait_for(|draining| !draining).await;
+            };
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                // The sender is this agent's own, so it is never gone.
-                _ = draining.wait_for(|draining| !draining) => {}
+                () = due => {}
             }
             // An answer that is on its way is waited for: the runs that it brings would else wait for their leases to run out.
             let overdue = async {
@@ -117,13 +138,14 @@ impl<S: Server> Agent<S> {
                 tokio::time::sleep(self.timing.last_claim).await;
             };
             let claimed = tokio::select! {
-                claimed = self.claim() => claimed,
+                claimed = self.claim(&next) => claimed,
                 () = overdue => break,
             };
             match claimed {
                 Ok(runs) => {
                     backoff = self.backoff();
-                    self.train_all(runs).await;
+                    next.answered(runs.len(), Instant::now());
+                    self.begin_all(runs, attempts);
                 }
                 Err(CallError::Transient(reason)) => self.pause(&mut backoff, &reason).await,
                 Err(CallError::NotFound(reason) | CallError::Stale(reason)) => {
@@ -133,30 +155,28 @@ impl<S: Server> Agent<S> {
                 Err(CallError::Unauthorized(reason)) => return Err(WorkerError::Unauthorized(reason)),
                 Err(CallError::Refused(reason)) => return Err(WorkerError::Refused(reason)),
             }
+            // Those that have ended make room.
+            while attempts.try_join_next().is_some() {}
         }
         Ok(())
     }
 
-    async fn claim(&self) -> Result<Vec<ClaimedRun>, CallError> {
-        let wait_seconds = self.timing.claim.as_secs_f64();
-        let claim = ClaimRequest { worker_id: self.worker_id(), max: self.claim_at_once, wait_seconds };
+    async fn claim(&self, next: &NextClaim) -> Result<Vec<ClaimedRun>, CallError> {
+        // While others train, no claim waits for what may come: by then it might be for any run.
+        let wait_seconds = if next.ahead { 0.0 } else { self.timing.claim.as_secs_f64() };
+        let claim = ClaimRequest { worker_id: self.worker_id(), max: next.size, small: next.ahead, wait_seconds };
         Ok(self.server.claim(&claim).await?.runs)
     }
 
-    /// Trains runs that were claimed together, a few at a time. All of them are held from now on.
-    async fn train_all(&self, runs: Vec<ClaimedRun>) {
-        let held: Vec<_> = runs
-            .into_iter()
-            .map(|claimed| {
-                let run = HeldRun { run_id: claimed.run_id, attempt: claimed.attempt };
-                (self.held.insert(run), run, claimed)
-            })
-            .collect();
-        let train = |(control, run, claimed)| async move {
-            self.execute(claimed, &control).await;
-            self.held.remove(run);
-        };
-        futures::stream::iter(held).for_each_concurrent(self.at_once.max(1) as usize, train).await;
+    /// Has runs that were claimed together trained, each when it is its turn. All of them are held from now on.
+    fn begin_all(self: &Arc<Self>, mut runs: Vec<ClaimedRun>, attempts: &mut JoinSet<()>) {
+        let numbers = Numbers::take(&mut runs);
+        for claimed in runs {
+            let run = HeldRun { run_id: claimed.run_id, attempt: claimed.attempt };
+            let (numbers, control, place) = (numbers.clone(), self.held.insert(run), self.backlog.enter());
+            let held = Held { agent: Arc::clone(self), run };
+            attempts.spawn(async move { held.agent.execute(claimed, numbers, &control, place).await });
+        }
     }
 
     /// Waits before the next claim.
@@ -219,5 +239,18 @@ impl<S: Server> Agent<S> {
 
     fn worker_id(&self) -> WorkerId {
         WorkerId(self.worker_id.load(Ordering::Relaxed))
+    }
+}
+
+/// A run that is held, until this is dropped, whatever happens: one that stayed among those that heartbeats name would never be offered
+/// again.
+struct Held<S> {
+    agent: Arc<Agent<S>>,
+    run: HeldRun,
+}
+
+impl<S> Drop for Held<S> {
+    fn drop(&mut self) {
+        self.agent.held.remove(self.run);
     }
 }

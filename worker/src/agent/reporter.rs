@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trainyard_wire::worker::{Finish, HeldRun, Report};
 
+use super::courier::Courier;
 use super::held::Control;
 use super::outbox::{Batch, Outbox};
 use super::retry::Backoff;
@@ -26,6 +27,7 @@ pub(super) enum Broken {
 /// One run's connection to the server.
 pub(super) struct Reporter<'a, S> {
     pub(super) server: &'a S,
+    pub(super) courier: &'a Courier,
     pub(super) run: HeldRun,
     pub(super) outbox: &'a Outbox,
     pub(super) control: &'a Control,
@@ -103,7 +105,7 @@ impl<S: Server> Reporter<'_, S> {
     }
 
     async fn report(&self, report: &Report) -> Result<(), Broken> {
-        let answer = self.call(|| self.server.report(self.run.run_id, report)).await?;
+        let answer = self.call(|| self.courier.report(self.server, self.run.run_id, report)).await?;
         self.control.obey(answer.directive);
         Ok(())
     }

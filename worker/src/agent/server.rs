@@ -6,7 +6,9 @@ use http::StatusCode;
 use trainyard_wire::RunId;
 use trainyard_wire::client::{Client, ClientError};
 use trainyard_wire::dataset::Dataset;
-use trainyard_wire::worker::{ClaimRequest, Claims, Heartbeat, HeartbeatAnswer, HeldRun, Register, Registered, Report, ReportAnswer};
+use trainyard_wire::worker::{
+    ClaimRequest, Claims, Heartbeat, HeartbeatAnswer, HeldRun, Register, Registered, Report, ReportAnswer, Reports,
+};
 
 /// Why a call did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +62,8 @@ pub(super) trait Server: Send + Sync + 'static {
     fn claim(&self, claim: &ClaimRequest) -> impl Future<Output = Result<Claims, CallError>> + Send;
     fn heartbeat(&self, heartbeat: &Heartbeat) -> impl Future<Output = Result<HeartbeatAnswer, CallError>> + Send;
     fn report(&self, run: RunId, report: &Report) -> impl Future<Output = Result<ReportAnswer, CallError>> + Send;
+    /// Reports of several runs; what became of each, in their order.
+    fn report_all(&self, reports: &Reports) -> impl Future<Output = Result<Vec<Result<ReportAnswer, CallError>>, CallError>> + Send;
     fn upload(&self, run: HeldRun, upload: &Upload) -> impl Future<Output = Result<(), CallError>> + Send;
     fn checkpoint(&self, run: HeldRun) -> impl Future<Output = Result<Bytes, CallError>> + Send;
     fn dataset(&self, name: &str) -> impl Future<Output = Result<Dataset, CallError>> + Send;
@@ -84,6 +88,11 @@ impl Server for Client {
 
     async fn report(&self, run: RunId, report: &Report) -> Result<ReportAnswer, CallError> {
         Ok(Client::report(self, run, report).await?)
+    }
+
+    async fn report_all(&self, reports: &Reports) -> Result<Vec<Result<ReportAnswer, CallError>>, CallError> {
+        let answers = Client::report_all(self, reports).await?;
+        Ok(answers.into_iter().map(|answer| answer.map_err(CallError::from)).collect())
     }
 
     async fn upload(&self, run: HeldRun, upload: &Upload) -> Result<(), CallError> {

@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use trainyard_wire::client::Client;
 use trainyard_wire::worker::Register;
 
+use super::backlog::Backlog;
+use super::courier::Courier;
 use super::held::HeldRuns;
 use super::timing::Timing;
 use super::{Agent, WorkerError};
@@ -43,11 +45,12 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), Wo
         worker_id: AtomicI64::new(0),
         registering: Mutex::new(()),
         held: HeldRuns::default(),
+        backlog: Arc::new(Backlog::new(threads)),
+        courier: Courier::new(),
         files,
         download: Mutex::new(()),
         workshop: Workshop::new(device),
         train: trainers::train,
-        at_once: threads,
         claim_at_once: config.claim_at_once.max(1),
         timing: Timing::default(),
         draining: watch::Sender::new(false),

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use candle_core::Device;
 use trainyard_wire::{Spec, StopReason};
 
-use crate::data::{LocalDataset, PreparedCache};
+use crate::data::{LocalDataset, PreparedCache, ProblemCache};
 pub use error::TrainError;
 pub use session::{Artifact, Session, Stop};
 
@@ -45,6 +45,8 @@ pub struct Workshop {
     pub device: Device,
     /// Image sets that are ready for training.
     pub prepared: Arc<PreparedCache>,
+    /// Regression problems with their spectra.
+    pub problems: Arc<ProblemCache>,
     /// Time between two checkpoints of a regression, of a pair of them, or of a hypergradient.
     pub regression_checkpoint: Duration,
     /// Most time between two checkpoints of a colourization, which also has one at the end of each epoch.
@@ -57,6 +59,7 @@ impl Workshop {
         Self {
             device,
             prepared: Arc::new(PreparedCache::default()),
+            problems: Arc::new(ProblemCache::default()),
             regression_checkpoint: Duration::from_secs(5),
             colourization_checkpoint: Duration::from_secs(10),
         }

@@ -21,6 +21,8 @@ pub(super) enum Call {
     Claim(WorkerId),
     Heartbeat(Vec<HeldRun>),
     Report(RunId, Report),
+    /// Reports of several runs in one request; each is noted as a call of its own too.
+    ReportAll(Vec<RunId>),
     Upload(RunId, String, Bytes),
     Checkpoint,
     Dataset,
@@ -50,6 +52,8 @@ pub(super) struct FakeServer {
     changes: Arc<watch::Sender<()>>,
     /// While a test holds it, claims are not answered.
     pub(super) answers: Arc<tokio::sync::Mutex<()>>,
+    /// While a test holds it, reports are not taken.
+    pub(super) reports: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl FakeServer {
@@ -65,7 +69,12 @@ impl FakeServer {
             table: "",
             fail: Box::new(|_| None),
         };
-        Self { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::Sender::new(())), answers: Arc::default() }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            changes: Arc::new(watch::Sender::new(())),
+            answers: Arc::default(),
+            reports: Arc::default(),
+        }
     }
 
     /// Looks at the state or changes it.
@@ -122,6 +131,11 @@ impl FakeServer {
         self.with(|state| state.calls.iter().find_map(finished).unwrap())
     }
 
+    fn take_report(&self, run: RunId, report: &Report) -> Result<ReportAnswer, CallError> {
+        self.take(Call::Report(run, report.clone()))?;
+        Ok(ReportAnswer { directive: self.with(|state| state.directive) })
+    }
+
     fn take(&self, call: Call) -> Result<(), CallError> {
         self.with(|state| match (state.fail)(&call) {
             Some(error) => Err(error),
@@ -162,8 +176,14 @@ impl Server for FakeServer {
     }
 
     async fn report(&self, run: RunId, report: &Report) -> Result<ReportAnswer, CallError> {
-        self.take(Call::Report(run, report.clone()))?;
-        Ok(ReportAnswer { directive: self.with(|state| state.directive) })
+        drop(self.reports.lock().await);
+        self.take_report(run, report)
+    }
+
+    async fn report_all(&self, reports: &Reports) -> Result<Vec<Result<ReportAnswer, CallError>>, CallError> {
+        drop(self.reports.lock().await);
+        self.take(Call::ReportAll(reports.reports.iter().map(|report| report.run_id).collect()))?;
+        Ok(reports.reports.iter().map(|RunReport { run_id, report }| self.take_report(*run_id, report)).collect())
     }
 
     async fn upload(&self, run: HeldRun, upload: &Upload) -> Result<(), CallError> {

@@ -1,5 +1,6 @@
 mod checkpoints;
 mod fake;
+mod reports;
 mod stops;
 
 use std::time::{Duration, Instant};
@@ -43,11 +44,12 @@ impl World {
             worker_id: AtomicI64::new(0),
             registering: Mutex::default(),
             held: HeldRuns::default(),
+            backlog: Arc::new(Backlog::new(2)),
+            courier: Courier::new(),
             files: FileStore::open(folder.path(), 1 << 20).unwrap(),
             download: Mutex::default(),
             workshop: Workshop::new(candle_core::Device::Cpu),
             train,
-            at_once: 2,
             claim_at_once: 8,
             timing,
             draining: watch::Sender::new(false),

@@ -20,7 +20,8 @@ async fn a_download_is_left_at_once_when_its_run_is_to_stop() {
             world.stop.cancel();
         } else {
             server.with(|state| state.directive = directive);
-            server.until(|state| claims(state) > 1).await;
+            // The first brings both, the second is for more small runs meanwhile, the third comes when both are done.
+            server.until(|state| claims(state) > 2).await;
         }
         world.end().await.unwrap();
         for run in 1..=2 {

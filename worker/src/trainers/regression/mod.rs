@@ -23,7 +23,6 @@ use super::optimizer::learning_rate;
 use super::pace::{Pace, Timer};
 use super::session::{Artifact, Session};
 use super::{Assignment, Ended, TrainError, Workshop};
-use crate::data::problem::load_problem;
 use batches::Batches;
 use position::Position;
 use recorder::Recorder;
@@ -41,15 +40,16 @@ pub(super) fn train(
     workshop: &Workshop,
     session: &dyn Session,
 ) -> Result<Ended, TrainError> {
-    let problem = load_problem(&spec.problem, assignment.dataset.as_ref())?;
-    let start = initial_weights(&spec.initial_weights, spec.seed, &problem)?;
-    let mut recorder = Recorder::new(spec, &problem, session);
+    let shared = workshop.problems.get(&spec.problem, assignment.dataset.as_ref())?;
+    let problem = shared.problem();
+    let start = initial_weights(&spec.initial_weights, spec.seed, problem)?;
+    let mut recorder = Recorder::new(spec, &shared, session);
     let mut position = Position::start(&spec.optimizer, start.clone());
     if let Some(checkpoint) = &assignment.checkpoint {
         position.restore(checkpoint)?;
         session.log(LogLevel::Info, format!("goes on from step {}", position.step));
     }
-    let ended = run_steps(spec, &problem, &mut position, &mut recorder, workshop, session)?;
+    let ended = run_steps(spec, problem, &mut position, &mut recorder, workshop, session)?;
     if !matches!(ended, Ended::Stopped(_)) {
         session.certificates(recorder.certificates(&start, &position));
     }

@@ -11,6 +11,7 @@ use trainyard_wire::spec::regression::Record;
 
 use super::super::session::Session;
 use super::position::Position;
+use crate::data::SharedProblem;
 
 /// The most operations that a run spends on a singular value decomposition: some ten seconds of one core.
 pub(in super::super) const MOST_SPECTRUM_COST: u64 = 40_000_000_000;
@@ -22,7 +23,7 @@ pub(super) struct Recorder<'a> {
     session: &'a dyn Session,
     grid: LogSchedule,
     /// None where it costs too much.
-    spectrum: Option<Spectrum>,
+    spectrum: Option<&'a Spectrum>,
     /// The losses and the gradient's norms on the logarithmic grid, which stay few however many steps are recorded.
     losses: Vec<(u64, f64)>,
     gradient_norms: Vec<(u64, f64)>,
@@ -31,11 +32,13 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Decomposes the problem, unless that costs too much.
-    pub(super) fn new(spec: &'a RegressionSpec, problem: &'a Problem, session: &'a dyn Session) -> Self {
+    /// Has the problem decomposed, unless that costs too much.
+    pub(super) fn new(spec: &'a RegressionSpec, shared: &'a SharedProblem, session: &'a dyn Session) -> Self {
+        let problem = shared.problem();
         let cost = spectrum_cost(problem.examples(), problem.features());
         let spectrum = if cost <= MOST_SPECTRUM_COST {
-            Spectrum::of(problem)
+            shared
+                .spectrum()
                 .inspect_err(|error| session.log(LogLevel::Warn, format!("no distances to the minimum-norm solution: {error}")))
                 .ok()
         } else {
@@ -78,7 +81,7 @@ impl<'a> Recorder<'a> {
         self.session.metric("gradient_norm", step, self.last_gradient_norm);
         self.session.metric("residual_norm", step, residual_norm);
         self.session.metric("weight_norm", step, vector::norm(weights));
-        if let Some(spectrum) = &self.spectrum {
+        if let Some(spectrum) = self.spectrum {
             self.session.metric("distance_to_minimum_norm", step, spectrum.distance_to_minimum_norm(weights));
             self.session.metric("null_space_norm", step, spectrum.null_space_norm(weights));
         }
@@ -90,7 +93,7 @@ impl<'a> Recorder<'a> {
 
     /// The claims of theory that apply to the run, checked on what it did. The last recorded step is the end's.
     pub(super) fn certificates(&self, start: &[f64], end: &Position) -> Vec<Certificate> {
-        let (Some(spectrum), Some(last_loss), Some(first_loss)) = (&self.spectrum, self.last_loss, end.first_loss) else {
+        let (Some(spectrum), Some(last_loss), Some(first_loss)) = (self.spectrum, self.last_loss, end.first_loss) else {
             return Vec::new();
         };
         let OptimizerSpec { name, learning_rate: rate, schedule, batch_size, .. } = self.spec.optimizer;

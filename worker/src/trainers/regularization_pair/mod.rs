@@ -24,7 +24,6 @@ use super::regression::batches::Batches;
 use super::regression::{MOST_WEIGHTS_IN_RESULT, PROGRESS_EVERY, WEIGHTS_ARTIFACT, clock_every, divergence, initial_weights};
 use super::session::{Artifact, Session};
 use super::{Assignment, Ended, TrainError, Workshop};
-use crate::data::problem::load_problem;
 use twins::Twins;
 
 /// Trains one attempt. See [`super::train`].
@@ -34,17 +33,18 @@ pub(super) fn train(
     workshop: &Workshop,
     session: &dyn Session,
 ) -> Result<Ended, TrainError> {
-    let problem = load_problem(&spec.problem, assignment.dataset.as_ref())?;
-    let start = initial_weights(&spec.initial_weights, spec.seed, &problem)?;
+    let shared = workshop.problems.get(&spec.problem, assignment.dataset.as_ref())?;
+    let problem = shared.problem();
+    let start = initial_weights(&spec.initial_weights, spec.seed, problem)?;
     let mut twins = Twins::start(spec, start);
     if let Some(checkpoint) = &assignment.checkpoint {
         twins.restore(checkpoint)?;
         session.log(LogLevel::Info, format!("goes on from step {}", twins.step()));
     }
-    let ended = run_steps(spec, &problem, &mut twins, workshop, session)?;
+    let ended = run_steps(spec, problem, &mut twins, workshop, session)?;
     if matches!(ended, Ended::Succeeded { .. }) {
         // What diverges amplifies its own rounding: no claim is made of it.
-        session.certificates(twins.measured.certificates(spec, &problem, twins.step()));
+        session.certificates(twins.measured.certificates(spec, problem, twins.step()));
         if problem.features() > MOST_WEIGHTS_IN_RESULT {
             let (weights_l2, weights_decay) = twins.weights();
             let writer = CheckpointWriter::default().vector("weights_l2", weights_l2).vector("weights_decay", weights_decay);

@@ -66,6 +66,7 @@ async fn measure() {
     sweeps::until_succeeded(&yard, runs[0], Duration::from_millis(20)).await;
     let seconds = begun.elapsed().as_secs_f64();
     let commits = commits().await - before;
+    let [server_cpu, worker_cpu] = [yard.process.pid(), worker.pid()].map(sweeps::cpu_seconds);
 
     let mut outcomes = Vec::with_capacity(runs.len());
     for id in &runs {
@@ -74,10 +75,9 @@ async fn measure() {
     let points: usize = outcomes.iter().map(|outcome| outcome.points.len()).sum();
     let certificates: usize = outcomes.iter().map(|outcome| outcome.certificates.len()).sum();
     sweeps::assert_complete(&outcomes, 500);
-    let [server_cpu, worker_cpu] = [yard.process.pid(), worker.pid()].map(sweeps::cpu_seconds);
     println!(
         "{} runs in {seconds:.2} s: {:.0} runs/s, {commits} commits, {points} points, {certificates} certificates; submit {:.0} ms; \
-         CPU seconds: server {server_cpu:.1}, worker {worker_cpu:.1} (with the reading of all results); load before: {}",
+         CPU seconds: server {server_cpu:.1}, worker {worker_cpu:.1}; load before: {}",
         runs.len(),
         runs.len() as f64 / seconds,
         submitted.as_secs_f64() * 1e3,

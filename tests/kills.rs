@@ -70,8 +70,15 @@ async fn a_worker_that_was_stopped_past_its_lease_changes_nothing_afterwards() {
     let metrics = yard.client.metrics(id, None).await.unwrap();
 
     // The worker's next write, in its own words: 409.
-    let stale =
-        Report { attempt: Attempt(1), metrics: Vec::new(), progress: None, logs: Vec::new(), certificates: Vec::new(), finish: None };
+    let stale = Report {
+        attempt: Attempt(1),
+        metrics: Vec::new(),
+        progress: None,
+        logs: Vec::new(),
+        certificates: Vec::new(),
+        left_out: Vec::new(),
+        finish: None,
+    };
     let refused = yard.client.report(id, &stale).await.unwrap_err();
     assert_eq!(refused.status().map(|status| status.as_u16()), Some(409));
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use trainyard_wire::client::RunQuery;
-use trainyard_wire::run::{Artifact, Run};
+use trainyard_wire::run::{Artifact, Certificates, Run};
 use trainyard_wire::state::Kind;
 use trainyard_wire::{JobId, RunId, RunState};
 
@@ -83,14 +83,14 @@ impl ShowArgs {
         if self.json {
             print_json(&run)?;
         } else {
-            let artifacts = client.artifacts(self.run).await?.artifacts;
-            print(&description(&run, &artifacts)?)?;
+            let (artifacts, certificates) = tokio::try_join!(client.artifacts(self.run), client.certificates(self.run))?;
+            print(&description(&run, &artifacts.artifacts, &certificates)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn description(run: &Run, artifacts: &[Artifact]) -> anyhow::Result<String> {
+fn description(run: &Run, artifacts: &[Artifact], certificates: &Certificates) -> anyhow::Result<String> {
     let mut text = String::new();
     let facts = [
         ("run", format!("{} of job {}", run.id, run.job_id)),
@@ -115,7 +115,18 @@ fn description(run: &Run, artifacts: &[Artifact]) -> anyhow::Result<String> {
         let value = |value: f64| format::number(value);
         metrics.row([name.clone(), value(summary.last.0), summary.last_step.to_string(), value(summary.min.0), value(summary.max.0)]);
     }
-    for table in [metrics, artifacts::table(artifacts)].iter().filter(|table| !table.is_empty()) {
+    let mut claims = Table::new(&["CERTIFICATE", "HOLDS", "PREDICTED", "MEASURED", "TOLERANCE", "SOURCE"]);
+    for certificate in &certificates.certificates {
+        let holds = if certificate.holds { "yes" } else { "no" };
+        let [predicted, measured, tolerance] =
+            [certificate.predicted, certificate.measured, certificate.tolerance].map(|value| format::number(value.0));
+        claims.row([certificate.claim.clone(), holds.to_owned(), predicted, measured, tolerance, certificate.source.clone()]);
+    }
+    let mut left_out = Table::new(&["NOT CERTIFIED", "WHY"]);
+    for missing in &certificates.left_out {
+        left_out.row([missing.claim.clone(), missing.reason.clone()]);
+    }
+    for table in [metrics, claims, left_out, artifacts::table(artifacts)].iter().filter(|table| !table.is_empty()) {
         write!(text, "\n{table}")?;
     }
     Ok(text)

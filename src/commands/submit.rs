@@ -123,9 +123,25 @@ fn plan(planned: &DryRun) -> String {
             format::number(estimate.multiply_adds as f64),
         ]);
     }
+    let mut theory = Table::new(&["RUN", "RANK", "λ_MAX", "CONDITION", "STABLE BELOW", "BEST RATE", "STEPS TO TOLERANCE", "LEFT OUT"]);
+    for (number, known) in planned.runs.iter().enumerate().filter_map(|(number, run)| Some((number, run.theory.as_ref()?))) {
+        let figure = |value: Option<f64>| value.map(format::number).unwrap_or_default();
+        let count = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
+        theory.row([
+            (number + 1).to_string(),
+            count(known.rank),
+            figure(known.lambda_max),
+            figure(known.condition),
+            figure(known.largest_stable_rate),
+            figure(known.best_fixed_rate),
+            count(known.predicted_steps),
+            known.left_out.clone().unwrap_or_default(),
+        ]);
+    }
+    let theory = if theory.is_empty() { String::new() } else { format!("\n{theory}\n") };
     let left_out = planned.run_count.saturating_sub(planned.runs.len() as u64);
     let more = if left_out > 0 { format!("and {left_out} more\n") } else { String::new() };
-    format!("{table}{more}nothing was queued: this was a dry run\n")
+    format!("{table}{more}{theory}nothing was queued: this was a dry run\n")
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@
 //! - [`regularization`]: an L2 penalty beside the weight decay that equals it under gradient descent
 //! - [`certificate`]: claims of theory checked against the numbers that a run measured
 //!
-//! No function here does I/O, reads a clock or depends on the number of threads: equal arguments
-//! give equal bits on one machine.
+//! No function here does I/O, reads a clock or depends on the number of threads that it is given:
+//! equal arguments give equal bits on one machine.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod certificate;

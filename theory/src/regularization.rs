@@ -9,7 +9,33 @@
 //! the rate. With momentum, RMSProp and Adam no λ makes them so, as the penalty's gradient passes through the velocity or the
 //! adaptive scale, and the decay does not. [`identical`] and [`apart`] check that on the weights of two such runs.
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Statement};
+
+const SOURCE: &str = "Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), 2; docs/theory.md#penalty-and-weight-decay";
+
+const IDENTICAL: Statement = Statement {
+    claim: "an L2 penalty and weight decay with λ = 2ηλ̃ are one method under gradient descent: the two runs stay together to rounding",
+    formula: "w − η(∇L + 2λ̃w) = (1 − 2ηλ̃)w − η∇L, so ‖w_L2 − w_wd‖ = 0",
+    source: SOURCE,
+};
+
+const VELOCITY: Statement = Statement {
+    claim: "with momentum an L2 penalty and weight decay with λ = 2ηλ̃ are two methods: the penalty passes through the velocity, and the runs part",
+    formula: "max_k ‖w_L2 − w_wd‖ > 0",
+    source: SOURCE,
+};
+
+const ADAPTIVE_SCALE: Statement = Statement {
+    claim: "with an adaptive scale an L2 penalty and weight decay with λ = 2ηλ̃ are two methods: the scale divides the penalty, and the runs part",
+    formula: VELOCITY.formula,
+    source: SOURCE,
+};
+
+const FIRST_SEPARATION: Statement = Statement {
+    claim: "with momentum the runs agree for a step from the first weights that are not 0, and part at the next by what the velocity kept of the penalty",
+    formula: "‖w_L2 − w_wd‖ = 2η_{k+1}λ̃β‖w_k‖ at step k + 2",
+    source: SOURCE,
+};
 
 /// `λ_t = 2η_tλ̃`, the weight decay of one step that equals the penalty `λ̃‖w‖²` there. (PyTorch's AdamW, `w ← (1 − ηλ)w`, has it with λ = 2λ̃.)
 pub fn matched_weight_decay(rate: f64, l2: f64) -> f64 {
@@ -55,13 +81,7 @@ impl Pair {
 /// Under gradient descent, full-batch or stochastic, the two runs stay together to rounding. Predicted is 0, measured the largest
 /// distance of their weights over all steps.
 pub fn identical(pair: &Pair) -> Certificate {
-    Certificate::equal(
-        "an L2 penalty and weight decay with λ = 2ηλ̃ are one method under gradient descent: the two runs stay together to rounding",
-        "w − η(∇L + 2λ̃w) = (1 − 2ηλ̃)w − η∇L, so ‖w_L2 − w_wd‖ = 0",
-        0.0,
-        pair.largest_distance,
-        pair.rounding(),
-    )
+    IDENTICAL.equal(0.0, pair.largest_distance, pair.rounding())
 }
 
 /// What keeps the penalty's gradient from being a plain shrinking of the weights.
@@ -79,24 +99,15 @@ pub enum Detour {
 /// None where the numbers cannot decide: with fewer than three steps (from weights 0 the runs part at the third), and where the decay of a
 /// step itself, `λ‖w‖` (times β with momentum), is not a hundred times over rounding.
 pub fn apart(pair: &Pair, detour: Detour) -> Option<Certificate> {
-    let (share, claim) = match detour {
-        Detour::Velocity(beta) => (
-            beta,
-            "with momentum an L2 penalty and weight decay with λ = 2ηλ̃ are two methods: the penalty passes through the velocity, and the runs part",
-        ),
-        Detour::AdaptiveScale => (
-            1.0,
-            "with an adaptive scale an L2 penalty and weight decay with λ = 2ηλ̃ are two methods: the scale divides the penalty, and the runs part",
-        ),
+    let (share, statement) = match detour {
+        Detour::Velocity(beta) => (beta, VELOCITY),
+        Detour::AdaptiveScale => (1.0, ADAPTIVE_SCALE),
     };
     let tolerance = pair.rounding();
     let decayed = share * matched_weight_decay(pair.rate, pair.l2) * pair.largest_norm;
     // Comparisons with a NaN are false: a run that overflowed decides nothing.
     let decidable = pair.steps >= 3 && decayed > 100.0 * tolerance;
-    decidable.then(|| {
-        let holds = pair.largest_distance > tolerance;
-        Certificate::judged(claim, "max_k ‖w_L2 − w_wd‖ > 0", 0.0, pair.largest_distance, tolerance, holds)
-    })
+    decidable.then(|| statement.over(0.0, pair.largest_distance, tolerance))
 }
 
 /// The first step that parts the two runs with momentum β. Both agree up to `w_{k+1}`, with `w_k` the first weights that are not 0; then
@@ -104,13 +115,8 @@ pub fn apart(pair: &Pair, detour: Detour) -> Option<Certificate> {
 ///
 /// `norm` is `‖w_k‖`, `next_rate` is `η_{k+1}`, `distance` the one measured at step k + 2.
 pub fn first_separation(pair: &Pair, beta: f64, norm: f64, next_rate: f64, distance: f64) -> Certificate {
-    Certificate::equal(
-        "with momentum the runs agree for a step from the first weights that are not 0, and part at the next by what the velocity kept of the penalty",
-        "‖w_L2 − w_wd‖ = 2η_{k+1}λ̃β‖w_k‖ at step k + 2",
-        beta * matched_weight_decay(next_rate, pair.l2) * norm,
-        distance,
-        Pair { steps: pair.steps.min(3), ..*pair }.rounding(),
-    )
+    let tolerance = Pair { steps: pair.steps.min(3), ..*pair }.rounding();
+    FIRST_SEPARATION.equal(beta * matched_weight_decay(next_rate, pair.l2) * norm, distance, tolerance)
 }
 
 #[cfg(test)]

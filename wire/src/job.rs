@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::state::{Kind, RunState};
+use crate::theory::RegressionTheory;
 use crate::{JobId, Revision, RunId, Spec, Timestamp};
 
 /// The values that a sweep sets: dotted path into the spec → value.
@@ -21,6 +22,9 @@ pub struct JobAccepted {
     /// What the submitter should know although the job was accepted, such as a learning rate over the stability limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What theory says of each run, in the order of `run_ids`; of regressions only, and of no more than the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub theory: Vec<RegressionTheory>,
 }
 
 /// A job as lists and `GET /v1/jobs/{id}` show it.
@@ -60,6 +64,9 @@ pub struct PlannedRun {
     /// The spec with every default written out.
     pub spec: Spec,
     pub estimate: Estimate,
+    /// What theory says of it; of a regression only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub theory: Option<RegressionTheory>,
 }
 
 /// What a run is expected to take, counted in checked integers before it is queued.

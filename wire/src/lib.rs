@@ -16,6 +16,7 @@ pub mod problem;
 pub mod run;
 pub mod spec;
 pub mod state;
+pub mod theory;
 pub mod timestamp;
 pub mod token;
 pub mod tools;

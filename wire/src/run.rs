@@ -124,12 +124,28 @@ pub struct Certificate {
     pub formula: String,
     pub predicted: Number,
     pub measured: Number,
+    /// How far apart the two may be by rounding.
     pub tolerance: Number,
     pub holds: bool,
+    /// Where the formula comes from. Empty where an older worker did not say.
+    #[serde(default)]
+    pub source: String,
+}
+
+/// Something that theory says of a run's kind and that could not be checked on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// What the certificate would have been about.
+    pub claim: String,
+    pub reason: String,
 }
 
 /// The answer of `GET /v1/runs/{id}/certificates`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Certificates {
     pub certificates: Vec<Certificate>,
+    /// What was not certified, and why.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
 }

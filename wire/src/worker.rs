@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use crate::metric::SeriesBatch;
 use crate::problem::Problem;
-use crate::run::{Certificate, LogLine, Progress, RequestedAction};
+use crate::run::{Certificate, LeftOut, LogLine, Progress, RequestedAction};
 use crate::state::words;
 use crate::{Attempt, JobId, RunId, Spec, StopReason, Timestamp, WorkerId};
 
@@ -157,6 +157,9 @@ pub struct Report {
     /// Replaces the certificates of the same claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Certificate>,
+    /// Replaces what was said of the same claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Ends the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,

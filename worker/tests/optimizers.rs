@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use trainyard_theory::random::permutation;
 use trainyard_wire::Spec;
-use trainyard_wire::run::{Certificate, LogLevel, Progress};
+use trainyard_wire::run::{Certificate, LeftOut, LogLevel, Progress};
 use trainyard_worker::trainers::checkpoint::CheckpointReader;
 use trainyard_worker::trainers::{Artifact, Assignment, Ended, Session, Stop, Workshop, train};
 
@@ -54,6 +54,7 @@ impl Session for StopAt {
     fn progress(&self, _: Progress) {}
     fn log(&self, _: LogLevel, _: String) {}
     fn certificates(&self, _: Vec<Certificate>) {}
+    fn left_out(&self, _: Vec<LeftOut>) {}
     fn save_artifact(&self, _: Artifact) {}
 
     fn save_checkpoint(&self, _: u64, bytes: Bytes) {

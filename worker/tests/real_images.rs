@@ -11,7 +11,7 @@ use candle_core::Device;
 use serde_json::json;
 use trainyard_wire::Spec;
 use trainyard_wire::dataset::{DatasetKind, FileRole};
-use trainyard_wire::run::{Certificate, LogLevel, Progress};
+use trainyard_wire::run::{Certificate, LeftOut, LogLevel, Progress};
 use trainyard_worker::data::{LocalDataset, LocalFile, PreparedCache};
 use trainyard_worker::trainers::{Artifact, Assignment, Ended, Session, Stop, Workshop, train};
 
@@ -52,6 +52,7 @@ impl Session for Notes {
     fn progress(&self, _: Progress) {}
     fn log(&self, _: LogLevel, _: String) {}
     fn certificates(&self, _: Vec<Certificate>) {}
+    fn left_out(&self, _: Vec<LeftOut>) {}
     fn save_artifact(&self, artifact: Artifact) {
         self.files.borrow_mut().insert(artifact.name, artifact.bytes);
     }

@@ -12,7 +12,7 @@ import { History } from "./history.js";
 
 const STANDING = {
   regression: [
-    { title: "loss", metrics: ["loss"], logY: true },
+    { title: "loss", metrics: ["loss", "exact_loss"], logY: true },
     { title: "gradient norm", metrics: ["gradient_norm"], logY: true },
   ],
   regularization_pair: [

@@ -1,4 +1,4 @@
-// The tables of a run's page: metric summary, result, certificates, artifacts. Each is a card with `{node, update(data)}`.
+// The tables of a run's page: metric summary, theory, result, certificates, artifacts. Each is a card with `{node, update(data)}`.
 
 import { artifactPath } from "./api.js";
 import { formatMetric } from "./describe.js";
@@ -41,14 +41,45 @@ export function summaryCard() {
 /** Claims of theory checked on the run. */
 export function certificatesCard() {
   const numbers = ["Predicted", "Measured", "Tolerance"].map((heading) => [heading, "number"]);
-  const headings = [["Claim", "sentence"], ["Formula", "sentence"], ...numbers, ["Holds"]];
+  const headings = [["Claim", "sentence"], ["Formula", "sentence"], ...numbers, ["Holds"], ["Source", "sentence"]];
   return tableCard("Certificates", headings, (certificate) => certificate.claim, (cells, certificate) => {
     setText(cells[0], certificate.claim);
     setText(cells[1], certificate.formula);
     ["predicted", "measured", "tolerance"].forEach((field, i) => setText(cells[i + 2], formatNumber(certificate[field], 7)));
     setText(cells[5], certificate.holds ? "holds" : "fails");
     setAttribute(cells[5], "data-holds", String(certificate.holds));
+    setText(cells[6], certificate.source);
   });
+}
+
+/** What theory says of the kind of run and could not be checked on it. */
+export function leftOutCard() {
+  const headings = [["Claim", "sentence"], ["Why", "sentence"]];
+  return tableCard("Not certified", headings, (leftOut) => leftOut.claim, (cells, leftOut) => {
+    setText(cells[0], leftOut.claim);
+    setText(cells[1], leftOut.reason);
+  });
+}
+
+const FIGURES = {
+  rank: "rank",
+  lambda_max: "λ_max",
+  lambda_min_positive: "λ_min⁺",
+  condition: "condition number",
+  largest_stable_rate: "stable below the rate",
+  best_fixed_rate: "best fixed rate",
+  predicted_steps: "steps to the tolerance",
+  rmsprop_limit: "RMSProp settles below the rate",
+};
+
+/** What theory says of a regression before it runs. */
+export function theoryCard() {
+  const card = tableCard("Theory", [["Figure"], ["Value", "number"]], ([name]) => name, (cells, [name, value]) => {
+    setText(cells[0], FIGURES[name]);
+    setText(cells[1], formatNumber(value, 7));
+  });
+  const known = (theory) => Object.keys(FIGURES).filter((name) => typeof theory[name] === "number").map((name) => [name, theory[name]]);
+  return { node: card.node, update: (theory) => card.update(known(theory)) };
 }
 
 /** The run's files with links to their bytes. */

@@ -11,7 +11,7 @@ import { copyText, curlCommand, showJson } from "./json-view.js";
 import { Poller } from "./poll.js";
 import { drawingsCard } from "./drawings.js";
 import { runHead } from "./run-head.js";
-import { artifactsCard, certificatesCard, resultCard, summaryCard } from "./run-tables.js";
+import { artifactsCard, certificatesCard, leftOutCard, resultCard, summaryCard, theoryCard } from "./run-tables.js";
 import { samplesCard } from "./samples.js";
 import { eventsCard, logsCard } from "./timeline.js";
 
@@ -20,7 +20,15 @@ export function mountRun(container, id, query) {
   const resource = new Conditional(path);
   const charts = new Charts(id, readShown(query), (names) => writeShown(id, names));
   const head = runHead(id, () => poller.now());
-  const tables = { summary: summaryCard(), result: resultCard(), certificates: certificatesCard(), artifacts: artifactsCard(id), drawings: drawingsCard(id) };
+  const tables = {
+    summary: summaryCard(),
+    theory: theoryCard(),
+    result: resultCard(),
+    certificates: certificatesCard(),
+    leftOut: leftOutCard(),
+    artifacts: artifactsCard(id),
+    drawings: drawingsCard(id),
+  };
   const happened = new Tail(`${path}/events?limit=1000`);
   const logged = new Tail(`${path}/logs?limit=1000`);
   const events = eventsCard();
@@ -33,7 +41,8 @@ export function mountRun(container, id, query) {
     { class: "card-columns" },
     tables.drawings.node,
     tables.certificates.node,
-    column(tables.summary, tables.result, events, logs),
+    tables.leftOut.node,
+    column(tables.summary, tables.theory, tables.result, events, logs),
     column(spec, tables.artifacts),
   );
   const notice = el("p", { class: "notice", role: "status" }, "Loading…");
@@ -44,6 +53,7 @@ export function mountRun(container, id, query) {
   let samples = null;
   let run = null;
   let detailed = null;
+  let theoryKnown = false;
 
   const showRun = (next) => {
     // A finished run that is queued again was retried: its curves are not those that the charts hold.
@@ -77,6 +87,12 @@ export function mountRun(container, id, query) {
     tables.drawings.update(artifacts.artifacts);
     samples?.update(artifacts.artifacts);
     tables.certificates.update(certificates.certificates);
+    tables.leftOut.update(certificates.left_out);
+    // It depends on the spec alone, so once is enough.
+    if (["regression", "regularization_pair", "hypergradient"].includes(run.spec.kind) && !theoryKnown) {
+      tables.theory.update(await get(`${path}/theory`, signal));
+      theoryKnown = true;
+    }
     events.update(eventItems);
     logs.update(logLines);
     detailed = revision;

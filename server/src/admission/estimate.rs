@@ -16,8 +16,11 @@ use trainyard_wire::spec::{ColourizationSpec, HypergradientSpec, RegressionSpec,
 
 /// Bytes of a metric's point in the database, with its index.
 const POINT_BYTES: u64 = 48;
-/// Metrics that a regression without a penalty records at a step. With one the mean squared error is apart from the loss.
+/// Metrics that every regression records at a step. With a penalty the mean squared error is apart from the loss, and there is a ridge solution to be
+/// far from; gradient descent has an exact loss.
 const REGRESSION_METRICS: u64 = 6;
+const PENALTY_METRICS: u64 = 2;
+const DESCENT_METRICS: u64 = 1;
 /// Metrics that a regularization pair records at a step.
 const PAIR_METRICS: u64 = 3;
 /// Metrics that a hypergradient records at a step of its outer loop: the rate, the loss after the inner steps and their derivative.
@@ -89,7 +92,9 @@ pub(super) fn checkpoint_bytes(spec: &Spec, estimate: &Estimate) -> u64 {
 /// holds X twice, the decomposition's U and V, t, and the weights with the optimizer's state.
 fn regression(spec: &RegressionSpec, n: u64, d: u64) -> Estimate {
     let recorded = recorded_steps(spec.record, spec.steps);
-    let metrics = REGRESSION_METRICS + u64::from(spec.l2 != 0.0);
+    let penalty = if spec.l2 == 0.0 { 0 } else { PENALTY_METRICS };
+    let descent = if spec.optimizer.name == OptimizerName::Gd { DESCENT_METRICS } else { 0 };
+    let metrics = REGRESSION_METRICS + penalty + descent;
     let batch = spec.optimizer.batch_size.unwrap_or(n);
     let slots = optimizer_slots(spec.optimizer.name);
     let side = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
@@ -267,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn a_regression_with_a_penalty_records_one_metric_more_at_each_step_and_at_the_start() {
+    fn a_regression_with_a_penalty_records_two_metrics_more_at_each_step_and_at_the_start() {
         let disk = |l2: f64, steps: u64| {
             let spec = json!({"kind": "regression", "problem": {"source": "synthetic", "n": 100, "d": 7, "condition": 3}, "record": "every",
                 "optimizer": {"name": "gd", "learning_rate": 0.1}, "l2": l2, "steps": steps});
             estimate(&Spec::from_value(spec, "/spec").unwrap(), Size::Problem { n: 100, d: 7 }).disk_bytes
         };
-        assert_eq!(disk(0.5, 10) - disk(0.0, 10), 11 * super::POINT_BYTES);
-        assert_eq!(disk(0.5, 11) - disk(0.5, 10), 7 * super::POINT_BYTES);
+        assert_eq!(disk(0.5, 10) - disk(0.0, 10), 11 * 2 * super::POINT_BYTES);
+        assert_eq!(disk(0.5, 11) - disk(0.5, 10), 9 * super::POINT_BYTES);
     }
 
     #[test]

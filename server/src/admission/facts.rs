@@ -2,46 +2,80 @@
 
 use std::collections::HashMap;
 
+use tokio::io::AsyncReadExt as _;
+
 use trainyard_wire::dataset::{CIFAR10_CATEGORIES, Dataset, DatasetKind, FileRole};
 use trainyard_wire::spec::colourization::DatasetSpec;
 use trainyard_wire::spec::optimizer::OptimizerSpec;
 use trainyard_wire::spec::regression::{InitialWeights, ProblemSource, ProblemSpec};
-use trainyard_wire::spec::submit::Submission;
 use trainyard_wire::{FieldError, Spec};
 
 use super::estimate::Size;
-use crate::store::{Store, StoreError};
+use super::table::Table;
+use crate::store::{InlineProblem, Store, StoreError};
 
 /// Height and width of CIFAR's pictures.
 const CIFAR_SIDE: u64 = 32;
+/// Bytes of a table up to which its numbers are looked at.
+const SMALL_TABLE: u64 = 4 << 20;
+/// Numbers of a stored problem up to which they are kept.
+const SMALL_PROBLEM: usize = 1 << 20;
 
 /// The store's knowledge of everything that a submission names.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     datasets: HashMap<String, Dataset>,
-    /// n and d of stored problems, by hash.
-    problems: HashMap<String, (u64, u64)>,
+    /// n and d of stored problems, by hash; with the numbers of small ones.
+    problems: HashMap<String, (u64, u64, Option<InlineProblem>)>,
+    /// The contents of small tables, by the dataset's name.
+    tables: HashMap<String, Table>,
 }
 
 impl Facts {
-    pub(super) async fn gather(store: &Store, submission: &Submission) -> Result<Self, StoreError> {
+    pub(super) async fn gather(store: &Store, specs: impl Iterator<Item = &Spec>) -> Result<Self, StoreError> {
         let mut facts = Self::default();
-        for point in &submission.points {
-            if let Some(name) = point.spec.dataset_name()
+        for spec in specs {
+            if let Some(name) = spec.dataset_name()
                 && !facts.datasets.contains_key(name)
                 && let Some(dataset) = store.dataset(name).await?
             {
+                if let Some(table) = read_table(store, &dataset).await? {
+                    facts.tables.insert(name.to_owned(), table);
+                }
                 facts.datasets.insert(name.to_owned(), dataset);
             }
-            if let Some(sha256) = only_hash(&point.spec)
+            if let Some(sha256) = only_hash(spec)
                 && !facts.problems.contains_key(sha256)
                 && let Some(problem) = store.problem(sha256).await?
             {
-                let d = problem.x.first().map_or(0, Vec::len);
-                facts.problems.insert(sha256.to_owned(), (problem.x.len() as u64, d as u64));
+                let (n, d) = (problem.x.len(), problem.x.first().map_or(0, Vec::len));
+                let small = n.saturating_mul(d) <= SMALL_PROBLEM;
+                facts.problems.insert(sha256.to_owned(), (n as u64, d as u64, small.then_some(problem)));
             }
         }
         Ok(facts)
+    }
+
+    /// n and d of a problem that passed [`apply`](Self::apply).
+    pub(super) fn shape(&self, problem: &ProblemSpec) -> Option<(u64, u64)> {
+        if problem.source != ProblemSource::Dataset {
+            return Some((problem.n?, problem.d?));
+        }
+        let dataset = self.datasets.get(problem.name.as_deref()?)?;
+        Some(table_shape(dataset, problem))
+    }
+
+    /// The numbers of a stored problem that is given by its hash, if it is small.
+    pub(super) fn numbers(&self, problem: &ProblemSpec) -> Option<&InlineProblem> {
+        self.problems.get(problem.sha256.as_deref()?)?.2.as_ref()
+    }
+
+    /// The table that a problem is taken from, if it is small, and the position of its target.
+    pub(super) fn table(&self, problem: &ProblemSpec) -> Option<(&Table, usize)> {
+        let name = problem.name.as_deref()?;
+        let target = problem.target.as_deref()?;
+        let position = self.datasets.get(name)?.columns.iter().position(|column| column == target)?;
+        Some((self.tables.get(name)?, position))
     }
 
     /// Checks what the spec names against what there is, writes the hashes into it, and tells how large its data are.
@@ -82,7 +116,7 @@ impl Facts {
         match problem.source {
             ProblemSource::Inline if problem.x.is_none() => {
                 let sha256 = problem.sha256.as_deref().unwrap_or_default();
-                let size = self.problems.get(sha256).copied();
+                let size = self.problems.get(sha256).map(|(n, d, _)| (*n, *d));
                 let (n, d) = size.ok_or_else(|| error("/spec/problem/sha256", "names no stored problem".to_owned()))?;
                 for (field, given, stored) in [("n", problem.n, n), ("d", problem.d, d)] {
                     if given.is_some_and(|given| given != stored) {
@@ -106,8 +140,7 @@ impl Facts {
             let more = if dataset.columns.len() > known.len() { ", …" } else { "" };
             return Err(error("/spec/problem/target", format!("is no column of `{name}`: those are {}{more}", known.join(", "))));
         }
-        let n = dataset.files.iter().map(|file| file.records).sum();
-        let d = dataset.columns.len() as u64 - 1 + u64::from(problem.intercept);
+        let (n, d) = table_shape(dataset, problem);
         for (field, given, counted) in [("n", problem.n, n), ("d", problem.d, d)] {
             if given.is_some_and(|given| given != counted) {
                 return Err(error(&format!("/spec/problem/{field}"), format!("must be {counted}, as in the dataset, or be left out")));
@@ -147,6 +180,21 @@ impl Facts {
         }
         Ok(dataset)
     }
+}
+
+/// The rows of a table, and the columns of a problem that is taken from it.
+fn table_shape(dataset: &Dataset, problem: &ProblemSpec) -> (u64, u64) {
+    let n = dataset.files.iter().map(|file| file.records).sum();
+    (n, (dataset.columns.len() as u64).saturating_sub(1) + u64::from(problem.intercept))
+}
+
+/// The contents of a small table.
+async fn read_table(store: &Store, dataset: &Dataset) -> Result<Option<Table>, StoreError> {
+    let Some(file) = dataset.files.iter().find(|file| file.role == FileRole::Csv && file.size <= SMALL_TABLE) else { return Ok(None) };
+    let Some((_, mut opened)) = store.dataset_file(&dataset.name, &file.sha256).await? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    opened.read_to_end(&mut bytes).await?;
+    Ok(Some(Table { columns: dataset.columns.len(), bytes }))
 }
 
 /// The hash of an inline problem whose numbers are not given.

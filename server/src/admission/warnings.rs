@@ -1,62 +1,52 @@
 //! What theory finds doubtful about a submit that is accepted all the same.
 
-use trainyard_theory::regression::{Problem, Spectrum, spectrum_cost};
+use trainyard_theory::regression::limits;
 use trainyard_wire::Spec;
+use trainyard_wire::job::{PlannedRun, SweepPoint};
 use trainyard_wire::number::brief;
 use trainyard_wire::spec::HypergradientSpec;
 use trainyard_wire::spec::hypergradient::OuterOptimizer;
 use trainyard_wire::spec::optimizer::{OptimizerName, OptimizerSpec, Schedule};
-use trainyard_wire::spec::regression::{ProblemSource, ProblemSpec};
 
-/// Operations that one spectrum may take here; larger problems are certified by the worker.
-const MOST_OPERATIONS: u64 = 20_000_000;
+use super::theory::Theorist;
+
 /// Most warnings of a submit.
 const MOST: usize = 20;
+/// A limit that was computed may be this far off, relatively.
+const ROUNDING: f64 = 1e-12;
+
+/// A warning, and what it is about.
+#[derive(Debug)]
+pub(super) struct Doubt<'a> {
+    pub(super) warning: String,
+    /// Into the spec.
+    pub(super) pointer: &'static str,
+    /// What the sweep set for the run.
+    pub(super) sets: &'a SweepPoint,
+}
 
 /// The warnings of a job's runs, each once.
-pub(super) fn of<'a>(specs: impl Iterator<Item = &'a Spec>) -> Vec<String> {
-    let mut warnings: Vec<String> = Vec::new();
-    // A sweep mostly repeats one problem.
-    let mut last: Option<(&ProblemSpec, Option<f64>)> = None;
-    for spec in specs {
-        let Some(problem) = spec.problem() else { continue };
-        let known = last.filter(|(last, _)| *last == problem);
-        let (_, lambda_max) = *last.insert(known.unwrap_or_else(|| (problem, lambda_max(problem))));
-        let doubt = |lambda_max| match spec {
-            Spec::Regression(spec) => doubt(&spec.optimizer, spec.l2, lambda_max),
+pub(super) fn of<'a>(runs: &'a [PlannedRun], theorist: &mut Theorist<'_>) -> Vec<Doubt<'a>> {
+    let mut doubts: Vec<Doubt<'a>> = Vec::new();
+    for run in runs {
+        let Some(lambda_max) = run.spec.problem().and_then(|problem| theorist.lambda_max(problem)) else { continue };
+        let (warning, pointer) = match &run.spec {
+            Spec::Regression(spec) => (doubt(&spec.optimizer, spec.l2, lambda_max), "/spec/optimizer/learning_rate"),
             // The runs of a pair are stable alike: (2 − λ)/λ_max(H) with λ = 2ηλ̃ says of η what 2/λ_max(H̃) does.
-            Spec::RegularizationPair(spec) => doubt(&spec.optimizer, spec.l2, lambda_max),
-            Spec::Hypergradient(spec) => doubt_start(spec, lambda_max),
-            Spec::Colourization(_) => None,
+            Spec::RegularizationPair(spec) => (doubt(&spec.optimizer, spec.l2, lambda_max), "/spec/optimizer/learning_rate"),
+            Spec::Hypergradient(spec) => (doubt_start(spec, lambda_max), "/spec/learning_rate"),
+            Spec::Colourization(_) => continue,
         };
-        if let Some(warning) = lambda_max.and_then(doubt)
-            && !warnings.contains(&warning)
+        if let Some(warning) = warning
+            && !doubts.iter().any(|doubt| doubt.warning == warning)
         {
-            warnings.push(warning);
+            doubts.push(Doubt { warning, pointer, sets: &run.sweep_point });
         }
-        if warnings.len() == MOST {
+        if doubts.len() == MOST {
             break;
         }
     }
-    warnings
-}
-
-/// The largest eigenvalue of H, where it is known or cheap.
-fn lambda_max(problem: &ProblemSpec) -> Option<f64> {
-    match problem.source {
-        // By definition of the synthetic problems.
-        ProblemSource::Synthetic => Some(2.0),
-        ProblemSource::Inline => {
-            let (x, t) = (problem.x.as_ref()?, problem.t.as_ref()?);
-            let columns = x.first()?.len();
-            if spectrum_cost(x.len(), columns) > MOST_OPERATIONS {
-                return None;
-            }
-            let problem = Problem::new(x.concat(), t.clone(), columns).ok()?;
-            Spectrum::of(&problem).ok().map(|spectrum| spectrum.lambda_max())
-        }
-        ProblemSource::Dataset => None,
-    }
+    doubts
 }
 
 fn doubt(optimizer: &OptimizerSpec, l2: f64, lambda_max: f64) -> Option<String> {
@@ -67,20 +57,19 @@ fn doubt(optimizer: &OptimizerSpec, l2: f64, lambda_max: f64) -> Option<String> 
     }
     let decay = optimizer.weight_decay.unwrap_or(0.0);
     let (bound, limit, consequence) = match optimizer.name {
-        // |1 − λ − η·λ_max(H̃)| < 1
-        OptimizerName::Gd | OptimizerName::Sgd => ("the stability limit 2/λ_max", (2.0 - decay) / curvature, "the run may diverge"),
+        OptimizerName::Gd | OptimizerName::Sgd => ("the stability limit 2/λ_max", limits::descent(curvature, decay), "the run may diverge"),
         OptimizerName::Momentum if decay == 0.0 => {
-            let limit = 2.0 * (1.0 + optimizer.beta.unwrap_or(0.0)) / curvature;
+            let limit = limits::heavy_ball(curvature, optimizer.beta.unwrap_or(0.0));
             ("the heavy ball's stability limit 2(1 + β)/λ_max", limit, "the run may diverge")
         }
         OptimizerName::RmsProp if optimizer.schedule == Schedule::Constant => {
-            let limit = 2.0 * optimizer.epsilon.unwrap_or(0.0).sqrt() / curvature;
+            let limit = limits::rmsprop(curvature, optimizer.epsilon.unwrap_or(0.0));
             ("2√ε/λ_max", limit, "RMSProp at a fixed rate may end in a small cycle; a schedule that goes to 0 settles")
         }
         _ => return None,
     };
     // Six digits are enough to choose a rate by.
-    (rate >= limit).then(|| format!("learning_rate {rate} is not below {bound} ≈ {}: {consequence}", brief(limit)))
+    (rate >= limit * (1.0 - ROUNDING)).then(|| format!("learning_rate {rate} is not below {bound} ≈ {}: {consequence}", brief(limit)))
 }
 
 /// A search for the root comes back from any start; a descent that starts among losses that have grown may be thrown away from there.
@@ -95,23 +84,32 @@ fn doubt_start(spec: &HypergradientSpec, lambda_max: f64) -> Option<String> {
 mod tests {
     use serde_json::{Value, json};
     use trainyard_wire::Spec;
+    use trainyard_wire::job::{Estimate, PlannedRun};
 
-    use super::of;
+    use super::super::facts::Facts;
+    use super::{Theorist, of};
 
     fn warnings(optimizer: Value) -> Vec<String> {
+        warnings_of(json!({"kind": "regression", "optimizer": optimizer, "steps": 10}))
+    }
+
+    fn warnings_of(mut spec: Value) -> Vec<String> {
         // H = (2/n)·XᵀX = 2·[[4, 2], [2, 1]] has λ_max = 10.
-        let spec =
-            json!({"kind": "regression", "problem": {"source": "inline", "x": [[2, 1]], "t": [2]}, "optimizer": optimizer, "steps": 10});
+        spec["problem"] = json!({"source": "inline", "x": [[2, 1]], "t": [2]});
         let spec = Spec::from_value(spec, "/spec").unwrap();
-        of([&spec, &spec].into_iter())
+        let estimate = Estimate { steps: 0, parameters: 0, memory_bytes: 0, multiply_adds: 0, disk_bytes: 0 };
+        let run = PlannedRun { sweep_point: Default::default(), spec, estimate, theory: None };
+        of(&[run.clone(), run], &mut Theorist::new(&Facts::default())).into_iter().map(|doubt| doubt.warning).collect()
     }
 
     #[test]
-    fn a_rate_over_the_stability_limit_is_warned_of_once() {
+    fn a_rate_at_or_over_the_stability_limit_is_warned_of_once() {
         assert!(warnings(json!({"name": "gd", "learning_rate": 0.19})).is_empty());
-        let found = warnings(json!({"name": "gd", "learning_rate": 0.21}));
-        assert_eq!(found.len(), 1);
-        assert!(found[0].contains("2/λ_max ≈ 0.2"), "{found:?}");
+        for rate in [0.2, 0.21] {
+            let found = warnings(json!({"name": "gd", "learning_rate": rate}));
+            assert_eq!(found.len(), 1);
+            assert!(found[0].contains("2/λ_max ≈ 0.2"), "{found:?}");
+        }
     }
 
     #[test]
@@ -124,9 +122,7 @@ mod tests {
     #[test]
     fn a_descent_on_the_rate_is_warned_of_a_start_over_the_limit_and_a_search_is_not() {
         let warnings = |rate: f64, outer: &str| {
-            let spec = json!({"kind": "hypergradient", "problem": {"source": "inline", "x": [[2, 1]], "t": [2]}, "inner_steps": 10,
-                "learning_rate": rate, "outer_optimizer": outer});
-            of([&Spec::from_value(spec, "/spec").unwrap()].into_iter())
+            warnings_of(json!({"kind": "hypergradient", "inner_steps": 10, "learning_rate": rate, "outer_optimizer": outer}))
         };
         assert!(warnings(0.19, "gradient_descent").is_empty());
         assert!(warnings(0.21, "gradient_descent")[0].contains("2/λ_max ≈ 0.2"));

@@ -16,9 +16,9 @@ use super::app::{App, Shared};
 use super::conditional::{etag, not_modified};
 use super::credentials::Identity;
 use super::extract::{IdempotencyKey, JsonBytes, Path, Query};
-use super::paging;
 use super::problem::ApiError;
-use crate::admission;
+use super::{paging, prefer};
+use crate::admission::{self, Asked};
 use crate::store::{Idempotency, JobFilter, NewJob, NewRun, SubmitError};
 
 /// Tells that the answer is that of an earlier submit with the same key.
@@ -39,9 +39,11 @@ pub(crate) struct SubmitQuery {
 /// Submits a job: one run for each point of its sweep.
 ///
 /// With an `Idempotency-Key`, a repeat of the same body makes no second job and answers as the first time, with the header
-/// `Idempotency-Replayed: true`.
+/// `Idempotency-Replayed: true`. With `Prefer: handling=strict`, what would only be warned of (a learning rate at or over the stability limit)
+/// is an error.
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
-    params(SubmitQuery, ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters")),
+    params(SubmitQuery, ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters"),
+        ("Prefer" = Option<String>, Header, description = "`handling=strict`: warnings are errors")),
     request_body = SubmitRequest,
     responses(
         (status = 201, description = "Queued", body = JobAccepted, headers(("Location" = String))),
@@ -52,9 +54,28 @@ pub(crate) async fn submit(
     identity: Identity,
     key: Option<IdempotencyKey>,
     Query(query): Query<SubmitQuery>,
+    headers: HeaderMap,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, ApiError> {
-    let idempotency = key.filter(|_| !query.dry_run).map(|IdempotencyKey(key)| Idempotency {
+    let asked = Asked { dry_run: query.dry_run, strict: prefer::strict(&headers) };
+    let answer = submit_asked(&app, &identity, key, asked, body).await;
+    if asked.strict {
+        let (name, value) = prefer::applied("handling=strict");
+        let mut response = answer.into_response();
+        response.headers_mut().insert(name, value);
+        return Ok(response);
+    }
+    answer
+}
+
+async fn submit_asked(
+    app: &App,
+    identity: &Identity,
+    key: Option<IdempotencyKey>,
+    asked: Asked,
+    body: axum::body::Bytes,
+) -> Result<Response, ApiError> {
+    let idempotency = key.filter(|_| !asked.dry_run).map(|IdempotencyKey(key)| Idempotency {
         token: identity.token,
         key,
         body_sha256: admission::hex(&Sha256::digest(&body)),
@@ -64,11 +85,12 @@ pub(crate) async fn submit(
     {
         return Ok(created(accepted, true));
     }
-    let submission = parse(&app, body).await?;
-    let plan = admission::admit(&app.store, &app.limits, submission).await?;
-    if query.dry_run {
+    let submission = parse(app, body).await?;
+    let plan = admission::admit(&app.store, &app.limits, submission, asked).await?;
+    if asked.dry_run {
         return Ok(JsonAnswer(plan.dry_run()).into_response());
     }
+    let theory = plan.runs.iter().map_while(|run| run.theory.clone()).collect();
     let job = NewJob {
         name: plan.name,
         tags: plan.tags,
@@ -86,6 +108,7 @@ pub(crate) async fn submit(
             })
             .collect(),
         warnings: plan.warnings,
+        theory,
         idempotency,
     };
     let submitted = app.store.submit(job).await.map_err(submit_error)?;

@@ -24,6 +24,7 @@ mod history;
 mod jobs;
 pub(crate) mod origin;
 mod paging;
+mod prefer;
 mod problem;
 mod request_id;
 mod runs;
@@ -69,6 +70,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(READ, routes!(runs::get))
         .add(READ, routes!(runs::events))
         .add(READ, routes!(runs::logs))
+        .add(READ, routes!(runs::theory))
         .add(READ, routes!(runs::certificates))
         .add(READ, routes!(history::get))
         .add(READ, routes!(artifacts::list))

@@ -1,26 +1,25 @@
-//! `/v1/runs`: lists, one run (with long poll), its events, logs and certificates, and actions on it.
+//! `/v1/runs`: lists, one run (with long poll), its events, logs, theory and certificates, and actions on it.
 
 use std::time::Duration;
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use trainyard_wire::run::{Certificates, Event, LogLine, Run};
 use trainyard_wire::state::Kind;
+use trainyard_wire::theory::RegressionTheory;
 use trainyard_wire::{JobId, Page, Problem, Revision, RunId, RunState};
 use utoipa::IntoParams;
 
 use super::app::{App, Shared};
 use super::conditional::{etag, known_revisions, not_modified};
 use super::extract::{Path, Query};
-use super::paging;
 use super::problem::ApiError;
+use super::{paging, prefer};
+use crate::admission;
 use crate::store::RunFilter;
-
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -70,10 +69,10 @@ pub(crate) async fn list(
     responses((status = 200, body = Run, headers(("ETag" = String, description = "The run's revision"))),
         (status = 304, description = "Nothing changed"), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn get(State(app): State<Shared>, Path(id): Path<RunId>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let waited = match wanted_wait(&headers) {
+    let waited = match prefer::wait(&headers) {
         Some(wait) => {
             wait_for_change(&app, id, &headers, wait.min(app.limits.longest_wait)).await?;
-            Some([(PREFERENCE_APPLIED, HeaderValue::from_static("wait"))])
+            Some([prefer::applied("wait")])
         }
         None => None,
     };
@@ -84,14 +83,6 @@ pub(crate) async fn get(State(app): State<Shared>, Path(id): Path<RunId>, header
     }
     let run = app.store.run(id).await?.ok_or_else(|| no_run(id))?;
     Ok((waited, [etag(run.revision)], JsonAnswer(run)).into_response())
-}
-
-/// The n of `Prefer: wait=n`.
-fn wanted_wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    let seconds =
-        values.flat_map(|value| value.split([',', ';'])).find_map(|part| part.trim().strip_prefix("wait=")?.trim().parse::<u32>().ok());
-    seconds.map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 async fn wait_for_change(app: &App, id: RunId, headers: &HeaderMap, wait: Duration) -> Result<(), ApiError> {
@@ -187,20 +178,12 @@ pub(crate) async fn certificates(State(app): State<Shared>, Path(id): Path<RunId
     app.store.certificates(id).await?.map(JsonAnswer).ok_or_else(|| no_run(id))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use axum::http::{HeaderMap, HeaderValue};
-
-    use super::{PREFER, wanted_wait};
-
-    #[test]
-    fn the_wait_is_found_among_other_preferences() {
-        let mut headers = HeaderMap::new();
-        headers.insert(PREFER, HeaderValue::from_static("respond-async, wait=10"));
-        assert_eq!(wanted_wait(&headers), Some(Duration::from_secs(10)));
-        headers.insert(PREFER, HeaderValue::from_static("wait=soon"));
-        assert_eq!(wanted_wait(&headers), None);
-    }
+/// What theory says of a regression before it runs: rank, eigenvalues, rates, and the steps to its tolerance.
+#[utoipa::path(get, path = "/v1/runs/{id}/theory", tag = "runs", params(("id" = i64, Path)),
+    responses((status = 200, body = RegressionTheory),
+        (status = 404, description = "No such run, or no regression", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn theory(State(app): State<Shared>, Path(id): Path<RunId>) -> Result<JsonAnswer<RegressionTheory>, ApiError> {
+    let run = app.store.run(id).await?.ok_or_else(|| no_run(id))?;
+    let theory = admission::theory(&app.store, run.spec).await?;
+    theory.map(JsonAnswer).ok_or_else(|| ApiError::not_found(format!("a theory of run {id}")))
 }

@@ -104,6 +104,9 @@ impl Transaction {
         for certificate in &report.certificates {
             news |= db::certificates::put(&mut self.conn, id, certificate).await?;
         }
+        for left_out in &report.left_out {
+            news |= db::certificates::put_left_out(&mut self.conn, id, left_out).await?;
+        }
         match report.finish {
             Some(finish) => {
                 db::runs::set_ended(&mut self.conn, &run, finish.outcome).await?;

@@ -90,13 +90,14 @@ impl Store {
         Ok(Some(LogSlice { lines: items.into_iter().map(|(_, line)| line).collect(), last, more }))
     }
 
-    /// The certificates of a run; `None` if there is no such run.
+    /// The certificates of a run, and what was left out of them; `None` if there is no such run.
     pub async fn certificates(&self, id: RunId) -> Result<Option<Certificates>, StoreError> {
         let mut conn = self.snapshot().await?;
         if db::runs::revision(&mut conn, id).await?.is_none() {
             return Ok(None);
         }
-        Ok(Some(Certificates { certificates: db::certificates::list(&mut conn, id).await? }))
+        let certificates = db::certificates::list(&mut conn, id).await?;
+        Ok(Some(Certificates { certificates, left_out: db::certificates::left_out(&mut conn, id).await? }))
     }
 }
 

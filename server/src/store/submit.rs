@@ -7,6 +7,7 @@ use trainyard_wire::job::{JobAccepted, SweepPoint};
 use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::spec::sweep::Sweep;
 use trainyard_wire::state::Kind;
+use trainyard_wire::theory::RegressionTheory;
 use trainyard_wire::{RunId, Spec, TokenId};
 
 use super::writer::{Effect, Transaction};
@@ -29,6 +30,8 @@ pub struct NewJob {
     pub runs: Vec<NewRun>,
     /// Kept with the idempotency key, so that a replay answers them too.
     pub warnings: Vec<String>,
+    /// Kept like the warnings.
+    pub theory: Vec<RegressionTheory>,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -193,7 +196,8 @@ impl Transaction {
         let first = db::runs::insert(&mut self.conn, id, &job, &rows, first_revision, self.now).await?;
         let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         db::events::insert_queued(&mut self.conn, first, count, first_revision, self.now).await?;
-        let accepted = JobAccepted { id, run_ids: (first.0..first.0 + count).map(RunId).collect(), warnings: job.warnings };
+        let run_ids = (first.0..first.0 + count).map(RunId).collect();
+        let accepted = JobAccepted { id, run_ids, warnings: job.warnings, theory: job.theory };
         if let Some(idempotency) = &job.idempotency {
             db::idempotency::insert(&mut self.conn, idempotency, &accepted, self.now).await?;
         }

@@ -8,6 +8,7 @@ mod lifecycle;
 mod polling;
 mod problems;
 mod submit;
+mod theory;
 mod tools;
 mod worker_protocol;
 mod world;

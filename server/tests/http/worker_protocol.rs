@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use trainyard_wire::client::{Client, ClientError};
 use trainyard_wire::metric::SeriesBatch;
-use trainyard_wire::run::{Certificate, LogLevel, LogLine, Progress};
+use trainyard_wire::run::{Certificate, LeftOut, LogLevel, LogLine, Progress};
 use trainyard_wire::worker::{
     ClaimRequest, ClaimedRun, Directive, Finish, Heartbeat, HeldRun, Outcome, Register, Report, Reports, RunReport,
 };
@@ -38,7 +38,7 @@ impl Worker {
 
 /// A report that tells nothing yet.
 pub(crate) fn report(attempt: Attempt) -> Report {
-    Report { attempt, metrics: Vec::new(), progress: None, logs: Vec::new(), certificates: Vec::new(), finish: None }
+    Report { attempt, metrics: Vec::new(), progress: None, logs: Vec::new(), certificates: Vec::new(), left_out: Vec::new(), finish: None }
 }
 
 /// Points of a metric at steps 1, 2, ….
@@ -82,7 +82,9 @@ async fn a_run_is_claimed_reported_and_finished() {
             measured: Number(0.1),
             tolerance: Number(0.0),
             holds: true,
+            source: "Polyak".to_owned(),
         }],
+        left_out: vec![LeftOut { claim: "exact path".to_owned(), reason: "too large".to_owned() }],
         ..report(Attempt(1))
     };
     // A repeat, as after an answer that got lost, changes nothing.
@@ -95,7 +97,9 @@ async fn a_run_is_claimed_reported_and_finished() {
     assert_eq!(history.series[0].points.len(), 3);
     assert!(history.series[0].points[1].value.0.is_nan());
     assert_eq!(client.logs(id).await.unwrap().items.len(), 1);
-    assert_eq!(client.certificates(id).await.unwrap().certificates.len(), 1);
+    let certified = client.certificates(id).await.unwrap();
+    assert_eq!((certified.certificates[0].source.as_str(), certified.certificates.len()), ("Polyak", 1));
+    assert_eq!(certified.left_out, told.left_out);
 
     let bytes = b"weights".as_slice();
     let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();

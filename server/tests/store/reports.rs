@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use trainyard_server::store::WorkerError;
-use trainyard_wire::run::{Certificate, LogLevel, LogLine, Progress};
+use trainyard_wire::run::{Certificate, Certificates, LeftOut, LogLevel, LogLine, Progress};
 use trainyard_wire::worker::{ClaimedRun, Directive, Finish, Outcome, Report, ReportAnswer, RunReport};
 use trainyard_wire::{Attempt, Number, RunId, RunState, StopReason, Timestamp};
 
@@ -20,7 +20,9 @@ fn full_report(attempt: Attempt) -> Report {
             measured: Number(f64::NAN),
             tolerance: Number(f64::INFINITY),
             holds: true,
+            source: "Polyak".to_owned(),
         }],
+        left_out: vec![LeftOut { claim: "exact path".to_owned(), reason: "too large".to_owned() }],
         ..report(attempt)
     }
 }
@@ -36,7 +38,8 @@ async fn all_that_a_report_tells_is_stored() {
     assert_eq!(run.summary["loss"].last, Number(1.0));
     let logs = world.store.logs(claimed.run_id, 0, 10).await.unwrap().unwrap();
     assert_eq!(logs.lines, full_report(claimed.attempt).logs);
-    let certificates = world.store.certificates(claimed.run_id).await.unwrap().unwrap().certificates;
+    let Certificates { certificates, left_out } = world.store.certificates(claimed.run_id).await.unwrap().unwrap();
+    assert_eq!((certificates[0].source.as_str(), left_out), ("Polyak", full_report(claimed.attempt).left_out));
     assert!(certificates[0].measured.0.is_nan());
     assert_eq!((certificates[0].predicted, certificates[0].tolerance), (Number(1.0), Number(f64::INFINITY)));
 }

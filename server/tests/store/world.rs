@@ -137,12 +137,13 @@ pub(crate) fn job(runs: usize) -> NewJob {
         sweep: Default::default(),
         runs: vec![new_run(); runs],
         warnings: Vec::new(),
+        theory: Vec::new(),
         idempotency: None,
     }
 }
 
 pub(crate) fn report(attempt: Attempt) -> Report {
-    Report { attempt, metrics: Vec::new(), progress: None, logs: Vec::new(), certificates: Vec::new(), finish: None }
+    Report { attempt, metrics: Vec::new(), progress: None, logs: Vec::new(), certificates: Vec::new(), left_out: Vec::new(), finish: None }
 }
 
 pub(crate) fn finish(attempt: Attempt, outcome: Outcome) -> Report {

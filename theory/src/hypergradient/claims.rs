@@ -2,8 +2,15 @@
 
 use super::Unrolled;
 pub use crate::certificate::Certificate;
-use crate::certificate::exact_descent_path;
+use crate::certificate::{Statement, exact_descent_path};
 use crate::regression::{DescentPath, Spectrum};
+
+const SOURCE: &str =
+    "Franceschi et al., Forward and Reverse Gradient-Based Hyperparameter Optimization (2017), 3; docs/theory.md#hypergradients";
+
+fn says<'a>(claim: &'a str, formula: &'a str) -> Statement<'a> {
+    Statement { claim, formula, source: SOURCE }
+}
 
 /// A hypergradient and the way it was computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +58,7 @@ pub fn difference_agrees(found: Found<'_>, central_difference: f64, place: Place
 
 fn agree(claim: &str, formula: &str, predicted: f64, measured: f64, tolerance: f64) -> Option<Certificate> {
     let finite = predicted.is_finite() && measured.is_finite();
-    finite.then(|| Certificate::equal(claim, formula, predicted, measured, tolerance))
+    finite.then(|| says(claim, formula).equal(predicted, measured, tolerance))
 }
 
 /// The outer loop of one step without a penalty ends at the closed form of the best rate.
@@ -91,7 +98,7 @@ pub fn exact_optimum(path: &DescentPath, steps: usize, found_rate: f64) -> Optio
 fn optimum(claim: &str, formula: &str, best: f64, curvature: f64, first_loss: f64, found_rate: f64) -> Option<Certificate> {
     let tolerance = 1e-6 * best;
     let hidden = 1e-15 * first_loss / best / curvature;
-    (hidden <= 0.1 * tolerance).then(|| Certificate::equal(claim, formula, best, found_rate, tolerance))
+    (hidden <= 0.1 * tolerance).then(|| says(claim, formula).equal(best, found_rate, tolerance))
 }
 
 /// `L̃_k(η)` is convex: in the middle between two rates of an even grid the loss is at most the mean of theirs. Measured is the
@@ -109,7 +116,7 @@ pub fn curve_is_convex(unrolled: &Unrolled<'_>, curve: &[(f64, f64)]) -> Option<
     let measured = excesses.reduce(f64::max)?;
     let formula = "L̃_k(η) ≤ ½·(L̃_k(η − h) + L̃_k(η + h))";
     let tolerance = 1e-12 + 64.0 * f64::EPSILON * unrolled.steps() as f64;
-    Some(Certificate::at_most("L̃_k(η) is convex for every k", formula, 0.0, measured, tolerance))
+    Some(says("L̃_k(η) is convex for every k", formula).at_most(0.0, measured, tolerance))
 }
 
 /// The losses of the unrolled steps at many rates are those of the exact curve. Measured is the greatest relative difference, by the
@@ -121,7 +128,8 @@ pub fn curve_is_exact(spectrum: &Spectrum, unrolled: &Unrolled<'_>, curve: &[(f6
     let compared = curve.iter().filter_map(|(rate, loss)| exact_descent_path(spectrum, start, l2, *rate, [(steps, *loss)]));
     let excess = |certificate: &Certificate| certificate.measured / certificate.tolerance.max(f64::MIN_POSITIVE);
     let worst = compared.max_by(|one, other| excess(one).total_cmp(&excess(other)))?;
-    Some(Certificate { claim: "the loss after k unrolled steps is the exact L̃_k(η) in the eigenbasis of H̃".to_owned(), ..worst })
+    let claim = "the loss after k unrolled steps is the exact L̃_k(η) in the eigenbasis of H̃".to_owned();
+    Some(Certificate { claim, source: SOURCE.to_owned(), ..worst })
 }
 
 /// The forward method holds the same bytes whatever k. `held` are (k, bytes) by growing k; predicted are the bytes at the first k,
@@ -132,7 +140,7 @@ pub fn held_bytes_are_flat(method: &str, held: &[(u64, u64)]) -> Option<Certific
     let ((_, first), (_, last)) = (held.first().filter(|_| held.len() > 1)?, held.last()?);
     let claim = format!("the bytes that {method} holds do not grow with k");
     let holds = held.iter().all(|(_, bytes)| bytes == first);
-    Some(Certificate::judged(&claim, "bytes(k) = bytes(1)", *first as f64, *last as f64, 0.0, holds))
+    Some(says(&claim, "bytes(k) = bytes(1)").judged(*first as f64, *last as f64, 0.0, holds))
 }
 
 /// The other methods hold bytes that grow by the same number with every step. Predicted are the bytes at the last k on the line through
@@ -145,5 +153,5 @@ pub fn held_bytes_are_linear(method: &str, held: &[(u64, u64)]) -> Option<Certif
     let line = |k: u64| b1 as f64 + slope * (k as f64 - k1 as f64);
     let holds = slope > 0.0 && held.iter().all(|(k, bytes)| line(*k) == *bytes as f64);
     let claim = format!("the bytes that {method} holds grow linearly with k");
-    Some(Certificate::judged(&claim, "bytes(k) = bytes(1) + (k − 1)·(bytes(2) − bytes(1))", line(last), measured as f64, 0.0, holds))
+    Some(says(&claim, "bytes(k) = bytes(1) + (k − 1)·(bytes(2) − bytes(1))").judged(line(last), measured as f64, 0.0, holds))
 }

@@ -36,6 +36,36 @@ impl DescentPath {
         self.modes.iter().map(excess).sum()
     }
 
+    /// `‖∇L̃(w_k)‖ = √(Σ_i (μ_i(1 − ημ_i)^k c_i)²)`.
+    pub fn gradient_norm(&self, rate: f64, step: u64) -> f64 {
+        let square = |(curvature, coordinate): &(f64, f64)| {
+            let slope = curvature * coordinate * shrinkage(rate * curvature, step);
+            slope * slope
+        };
+        self.modes.iter().map(square).sum::<f64>().sqrt()
+    }
+
+    /// The first step, up to `most`, at which the gradient's norm is at most `tolerance`.
+    ///
+    /// None where it is not that small by then, where the tolerance is 0, or where the rate lets a
+    /// mode grow.
+    pub fn steps_to_gradient(&self, rate: f64, tolerance: f64, most: u64) -> Option<u64> {
+        if self.gradient_norm(rate, 0) <= tolerance {
+            return Some(0);
+        }
+        let grows = |(curvature, _): &(f64, f64)| rate * curvature > 2.0;
+        if tolerance <= 0.0 || self.modes.iter().any(grows) || self.gradient_norm(rate, most) > tolerance {
+            return None;
+        }
+        // No mode grows, so the norm does not rise. It is over the tolerance at `above`, not at `below`.
+        let (mut above, mut below) = (0, most);
+        while below - above > 1 {
+            let middle = above + (below - above) / 2;
+            if self.gradient_norm(rate, middle) <= tolerance { below = middle } else { above = middle }
+        }
+        Some(below)
+    }
+
     /// `‖w_k − w*‖`, where `w*` is the minimizer of least norm: what is in the null space counts,
     /// and stays unless a penalty shrinks it.
     pub fn distance(&self, rate: f64, step: u64) -> f64 {
@@ -182,6 +212,27 @@ mod tests {
         // At η = 1/μ it is gone after one step, and past 2/μ it grows without bound.
         assert_eq!(path.excess_loss(1.0, 1), 0.0);
         assert_eq!(path.loss(4.0, 1_000_000), f64::INFINITY);
+    }
+
+    #[test]
+    fn the_steps_to_a_tolerance_are_those_of_gradient_descent_itself() {
+        let made = SyntheticProblem { examples: 30, features: 12, condition: 15.0, noise: 0.2, seed: 8 };
+        let problem = made.generate().unwrap().0;
+        let path = Spectrum::of(&problem).unwrap().descent_path(&[0.0; 12], 0.01);
+        let mut gradient = [0.0; 12];
+        let norm_after = |steps, gradient: &mut [f64]| {
+            problem.loss_and_gradient(&descend(&problem, &[0.0; 12], 0.7, 0.01, steps), 0.01, gradient);
+            super::super::vector::norm(gradient)
+        };
+        for steps in [0, 1, 10, 60] {
+            let norm = norm_after(steps, &mut gradient);
+            assert!((path.gradient_norm(0.7, steps) / norm - 1.0).abs() < 1e-9);
+            assert_eq!(path.steps_to_gradient(0.7, norm * (1.0 + 1e-8), 1000), Some(steps));
+            assert_eq!(path.steps_to_gradient(0.7, norm * (1.0 - 1e-8), 1000), Some(steps + 1));
+        }
+        assert_eq!(path.steps_to_gradient(0.7, 1e-9, 20), None);
+        assert_eq!(path.steps_to_gradient(0.7, 0.0, u64::MAX), None);
+        assert_eq!(path.steps_to_gradient(1.1, 1e-3, u64::MAX), None);
     }
 
     #[test]

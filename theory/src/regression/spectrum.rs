@@ -3,7 +3,8 @@
 //!
 //! The decomposition is taken of X itself. The eigenvalues of a Gram matrix would be cheaper, but
 //! squaring halves the digits of the small singular values, and the rank and `λ_min⁺` hang on
-//! those. It runs on one thread, so that the bits do not depend on how many there are.
+//! those. Small problems are decomposed on one thread. Large ones are cut into a fixed number of
+//! parts, which the threads there are share, so that the bits do not depend on how many those are.
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -12,6 +13,7 @@ use faer::{Mat, MatRef, Par, Spec};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::limits;
 use super::path::DescentPath;
 use super::problem::Problem;
 use super::synthetic::SyntheticProblem;
@@ -32,6 +34,11 @@ pub fn spectrum_cost(examples: usize, features: usize) -> u64 {
     let tall = square.saturating_mul(long).saturating_mul(6);
     tall.saturating_add(square.saturating_mul(short).saturating_mul(20))
 }
+
+/// From this cost on a decomposition is worth more than one thread.
+const COST_OF_PARTS: u64 = 2_000_000_000;
+/// The parts that a large decomposition is cut into.
+const PARTS: usize = 2;
 
 /// The singular values and right singular vectors of a problem, and what follows from them.
 #[derive(Clone, Debug)]
@@ -61,8 +68,9 @@ impl Spectrum {
         let mut v = Mat::<f64>::zeros(features, count);
         let mut s = Diag::<f64>::zeros(count);
         let thin = ComputeSvdVectors::Thin;
-        let scratch = svd_scratch::<f64>(examples, features, thin, thin, Par::Seq, Spec::default());
-        svd(x, s.as_mut(), Some(u.as_mut()), Some(v.as_mut()), Par::Seq, MemStack::new(&mut MemBuffer::new(scratch)), Spec::default())
+        let par = if spectrum_cost(examples, features) < COST_OF_PARTS { Par::Seq } else { Par::rayon(PARTS) };
+        let scratch = svd_scratch::<f64>(examples, features, thin, thin, par, Spec::default());
+        svd(x, s.as_mut(), Some(u.as_mut()), Some(v.as_mut()), par, MemStack::new(&mut MemBuffer::new(scratch)), Spec::default())
             .map_err(|_| SpectrumError)?;
 
         let singular_values: Vec<f64> = s.column_vector().iter().copied().collect();
@@ -146,7 +154,7 @@ impl Spectrum {
     /// The bound `2/λ_max(H̃)`, `λ_max(H̃) = λ_max + 2·l2`: full-batch gradient descent is stable
     /// iff its rate is below it. ∞ where H̃ = 0.
     pub fn largest_stable_rate(&self, l2: f64) -> f64 {
-        2.0 / (self.lambda_max() + 2.0 * l2)
+        limits::descent(self.lambda_max() + 2.0 * l2, 0.0)
     }
 
     /// The fastest fixed rate of gradient descent from a start in the row space of X:
@@ -160,7 +168,16 @@ impl Spectrum {
     /// The bound `2√ε/λ_max(H̃)` on a fixed rate under which RMSProp settles: near a solution its
     /// effective rate is `η/√ε`. ∞ where H̃ = 0.
     pub fn rmsprop_settle_limit(&self, epsilon: f64, l2: f64) -> f64 {
-        epsilon.sqrt() * self.largest_stable_rate(l2)
+        limits::rmsprop(self.lambda_max() + 2.0 * l2, epsilon)
+    }
+
+    /// `v_1ᵀ(w − w*)` with the eigenvector of the largest eigenvalue and the minimizer `w*` of `L̃`;
+    /// none where X = 0.
+    ///
+    /// # Panics
+    /// If `weights` has not d elements.
+    pub fn steepest_coordinate(&self, weights: &[f64], l2: f64) -> Option<f64> {
+        Some(dot(self.right_vectors().next()?, weights) - self.ridge_coordinates(l2).next()?)
     }
 
     /// `X⁺t`: of all minimizers of L the one of least norm. With full row rank it is `Xᵀ(XXᵀ)⁻¹t`

@@ -157,3 +157,26 @@ fn data_at_the_edge_of_the_numbers_give_figures_or_an_error_but_no_nonsense() {
         }
     }
 }
+
+#[test]
+fn a_decomposition_in_parts_is_the_same_bits_on_any_number_of_threads() {
+    for (examples, features) in [(440, 440), (1500, 240), (240, 1500)] {
+        let made = SyntheticProblem { examples, features, condition: 1e4, noise: 0.1, seed: 3 };
+        assert!(spectrum_cost(examples, features) >= super::COST_OF_PARTS || examples != features);
+        let problem = made.generate().unwrap().0;
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| Spectrum::of(&problem).unwrap())
+        };
+        let one = on(1);
+        for threads in [2, 3] {
+            let other = on(threads);
+            assert_eq!(one.singular_values(), other.singular_values(), "{examples}×{features} on {threads}");
+            assert_eq!(one.right, other.right, "{examples}×{features} on {threads}");
+            assert_eq!(one.minimum_norm_solution(), other.minimum_norm_solution());
+        }
+        for (found, wanted) in one.eigenvalues().zip(made.eigenvalues()) {
+            assert!((found - wanted).abs() < 1e-12, "{found} {wanted}");
+        }
+    }
+}

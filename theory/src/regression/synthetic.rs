@@ -6,9 +6,11 @@
 //! matrix's QR factorization are those of independent Gaussian vectors of falling length (G. W.
 //! Stewart, "The efficient generation of random orthogonal matrices", 1980), and they are applied
 //! to `diag(s)` directly. That costs about `2k·n·d` multiply-adds and keeps the singular values to
-//! rounding. The sums run in one fixed order, so that a problem is the same bits on any number of
-//! threads.
+//! rounding. Reflections from the left work on each column by itself, those from the right on each
+//! row, so that a few columns or rows that fit the cache take all of them at once. The sums run in one
+//! fixed order, whatever the block: a problem is the same bits on any number of threads.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -48,6 +50,12 @@ pub enum SyntheticError {
     #[error(transparent)]
     Problem(#[from] ProblemError),
 }
+
+/// Columns that take the reflections from the left together, and rows those from the right.
+const COLUMNS: usize = 32;
+const ROWS: usize = 16;
+/// The multiply-adds from which on a problem is made on all threads.
+const WORTH_THREADS: f64 = 1e7;
 
 impl SyntheticProblem {
     /// The nonzero eigenvalues of H, `min(n, d)` of them, falling: `2·condition^{−i/(k−1)}`.
@@ -89,27 +97,60 @@ impl SyntheticProblem {
         let left: Vec<Reflection> = draw_reflections(&mut generator, examples, count);
         let right: Vec<Reflection> = draw_reflections(&mut generator, features, count);
 
+        // λ = 2s²/n.
+        let singular_value = |eigenvalue: f64| (eigenvalue * examples as f64 / 2.0).sqrt();
+        let values = self.eigenvalues().map(singular_value);
+        let diagonal: Vec<f64> = values.zip(left.iter().zip(&right)).map(|(s, (left, right))| left.sign * right.sign * s).collect();
         let mut x = vec![0.0; examples * features];
-        for (index, eigenvalue) in self.eigenvalues().enumerate() {
-            // λ = 2s²/n.
-            let singular_value = (eigenvalue * examples as f64 / 2.0).sqrt();
-            x[index * features + index] = left[index].sign * right[index].sign * singular_value;
-        }
-        let mut sums = vec![0.0; features];
-        for (index, reflection) in left.iter().enumerate().rev() {
-            // Before reflection `index`, rows from `index` on hold nothing but zeros left of column
-            // `index`.
-            reflection.apply_to_rows(&mut x[index * features..], features, index, &mut sums);
-        }
-        for (index, reflection) in right.iter().enumerate().rev() {
-            for row in x.chunks_exact_mut(features) {
-                reflection.apply(&mut row[index..]);
+        let parallel = 2.0 * count as f64 * x.len() as f64 >= WORTH_THREADS;
+        let column_blocks = reflect_columns(&diagonal, &left, examples, parallel);
+        let row_block = |(block, rows): (usize, &mut [f64])| {
+            for (row, values) in rows.chunks_exact_mut(features).enumerate() {
+                let row = block * ROWS + row;
+                for (columns, part) in values.chunks_mut(COLUMNS).zip(&column_blocks) {
+                    let width = part.len() / examples;
+                    columns[..width].copy_from_slice(&part[row * width..][..width]);
+                }
             }
+            for (index, reflection) in right.iter().enumerate().rev() {
+                for row in rows.chunks_exact_mut(features) {
+                    reflection.apply(&mut row[index..]);
+                }
+            }
+        };
+        if parallel {
+            x.par_chunks_mut(ROWS * features).enumerate().for_each(row_block);
+        } else {
+            x.chunks_mut(ROWS * features).enumerate().for_each(row_block);
         }
 
         let true_weights: Vec<f64> = (0..features).map(|_| generator.normal()).collect();
         let t = x.chunks_exact(features).map(|row| dot(row, &true_weights) + self.noise * generator.normal()).collect();
         Ok((Problem::new(x, t, features)?, true_weights))
+    }
+}
+
+/// `U·diag(diagonal)`, row-major in blocks of [`COLUMNS`] columns; the last may be narrower.
+fn reflect_columns(diagonal: &[f64], left: &[Reflection], examples: usize, parallel: bool) -> Vec<Vec<f64>> {
+    let block = |first: usize| {
+        let width = COLUMNS.min(diagonal.len() - first);
+        let mut columns = vec![0.0; examples * width];
+        for (offset, value) in diagonal[first..][..width].iter().enumerate() {
+            columns[(first + offset) * width + offset] = *value;
+        }
+        let mut sums = [0.0; COLUMNS];
+        // Before reflection `index`, rows from `index` on hold nothing but zeros left of column
+        // `index`.
+        for (index, reflection) in left[..first + width].iter().enumerate().rev() {
+            reflection.apply_to_columns(&mut columns[index * width..], width, index.saturating_sub(first), &mut sums[..width]);
+        }
+        columns
+    };
+    let blocks = diagonal.len().div_ceil(COLUMNS);
+    if parallel {
+        (0..blocks).into_par_iter().map(|index| block(index * COLUMNS)).collect()
+    } else {
+        (0..blocks).map(|index| block(index * COLUMNS)).collect()
     }
 }
 
@@ -145,7 +186,7 @@ impl Reflection {
 
     /// `A ← (I − 2vvᵀ)A` for a row-major A with as many rows as v has elements, whose columns
     /// before `first_column` are zero.
-    fn apply_to_rows(&self, a: &mut [f64], columns: usize, first_column: usize, sums: &mut [f64]) {
+    fn apply_to_columns(&self, a: &mut [f64], columns: usize, first_column: usize, sums: &mut [f64]) {
         let sums = &mut sums[first_column..];
         sums.fill(0.0);
         for (row, v) in a.chunks_exact(columns).zip(&self.v) {
@@ -180,6 +221,33 @@ mod tests {
             assert!((ratio - 1.0).abs() < 1e-14 * condition.max(100.0), "{ratio}");
             for (found, wanted) in spectrum.eigenvalues().zip(definition.eigenvalues()) {
                 assert!((found - wanted).abs() < 1e-13 * 2.0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_problem_is_the_same_bits_in_any_blocks_on_any_number_of_threads() {
+        for (examples, features) in [(70, 100), (100, 70), (300, 280)] {
+            let definition = SyntheticProblem { noise: 0.1, ..made(examples, features, 50.0) };
+            let count = examples.min(features);
+            let mut generator = Generator::new(definition.seed, Purpose::Problem, 0);
+            let left = draw_reflections(&mut generator, examples, count);
+            let right = draw_reflections(&mut generator, features, count);
+            // One reflection at a time over the whole matrix.
+            let mut x = vec![0.0; examples * features];
+            for (index, eigenvalue) in definition.eigenvalues().enumerate() {
+                x[index * features + index] = left[index].sign * right[index].sign * (eigenvalue * examples as f64 / 2.0).sqrt();
+            }
+            let mut sums = vec![0.0; features];
+            for (index, reflection) in left.iter().enumerate().rev() {
+                reflection.apply_to_columns(&mut x[index * features..], features, index, &mut sums);
+            }
+            for (index, reflection) in right.iter().enumerate().rev() {
+                x.chunks_exact_mut(features).for_each(|row| reflection.apply(&mut row[index..]));
+            }
+            for threads in [1, 2, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                assert_eq!(pool.install(|| definition.generate().unwrap().0).x(), x, "{examples}×{features} on {threads}");
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::compare::Comparison;
 use crate::dataset::{Dataset, FileRole};
 use crate::job::{DryRun, Job, JobAccepted};
 use crate::run::{Artifacts, Certificates, Event, LogLine, Run};
+use crate::theory::RegressionTheory;
 use crate::token::{CreateToken, Token, TokenCreated};
 use crate::worker::Worker;
 use crate::{JobId, Page, RunId, RunState, TokenId};
@@ -90,6 +91,11 @@ impl Client {
 
     pub async fn logs(&self, id: RunId) -> Result<Page<LogLine>, ClientError> {
         self.all(&["v1", "runs", &id.to_string(), "logs"]).await
+    }
+
+    /// What theory says of a regression before it runs; 404 for other kinds.
+    pub async fn theory(&self, id: RunId) -> Result<RegressionTheory, ClientError> {
+        self.get(&["v1", "runs", &id.to_string(), "theory"]).await
     }
 
     pub async fn certificates(&self, id: RunId) -> Result<Certificates, ClientError> {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use trainyard_wire::metric::SeriesBatch;
-use trainyard_wire::run::{Certificate, LogLevel, LogLine, Progress};
+use trainyard_wire::run::{Certificate, LeftOut, LogLevel, LogLine, Progress};
 use trainyard_wire::{Number, Timestamp};
 
 use super::held::Control;
@@ -49,6 +49,7 @@ pub(super) struct Batch {
     pub(super) progress: Option<Progress>,
     pub(super) logs: Vec<LogLine>,
     pub(super) certificates: Vec<Certificate>,
+    pub(super) left_out: Vec<LeftOut>,
     pub(super) uploads: Vec<Upload>,
     /// More is waiting.
     pub(super) more: bool,
@@ -57,7 +58,8 @@ pub(super) struct Batch {
 impl Batch {
     /// Whether there is anything to report, apart from files.
     pub(super) fn tells(&self) -> bool {
-        !self.metrics.is_empty() || self.progress.is_some() || !self.logs.is_empty() || !self.certificates.is_empty()
+        let says = !self.logs.is_empty() || !self.certificates.is_empty() || !self.left_out.is_empty();
+        says || !self.metrics.is_empty() || self.progress.is_some()
     }
 }
 
@@ -92,6 +94,7 @@ struct Contents {
     progress: Option<Progress>,
     logs: VecDeque<LogLine>,
     certificates: Vec<Certificate>,
+    left_out: Vec<LeftOut>,
     files: VecDeque<Waiting>,
     connected: bool,
     thinned: bool,
@@ -137,6 +140,7 @@ impl Outbox {
             progress: contents.progress.take(),
             logs: contents.logs.drain(..).collect(),
             certificates: std::mem::take(&mut contents.certificates),
+            left_out: std::mem::take(&mut contents.left_out),
             ..Batch::default()
         };
         batch.more = !contents.points.is_empty();
@@ -264,6 +268,10 @@ impl Session for Outbox {
 
     fn certificates(&self, certificates: Vec<Certificate>) {
         self.contents().certificates.extend(certificates);
+    }
+
+    fn left_out(&self, left_out: Vec<LeftOut>) {
+        self.contents().left_out.extend(left_out);
     }
 
     fn save_artifact(&self, artifact: Artifact) {

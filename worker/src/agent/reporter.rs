@@ -100,8 +100,8 @@ impl<S: Server> Reporter<'_, S> {
     }
 
     fn report_of(&self, batch: Batch) -> Report {
-        let Batch { metrics, progress, logs, certificates, .. } = batch;
-        Report { attempt: self.run.attempt, metrics, progress, logs, certificates, finish: None }
+        let Batch { metrics, progress, logs, certificates, left_out, .. } = batch;
+        Report { attempt: self.run.attempt, metrics, progress, logs, certificates, left_out, finish: None }
     }
 
     async fn report(&self, report: &Report) -> Result<(), Broken> {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use trainyard_wire::run::{Certificate, LogLevel, Progress};
+use trainyard_wire::run::{Certificate, LeftOut, LogLevel, Progress};
 
 use super::session::{Artifact, Session, Stop};
 
@@ -15,6 +15,7 @@ pub(crate) struct MemorySession {
     pub(crate) progress: RefCell<Vec<Progress>>,
     pub(crate) logs: RefCell<Vec<String>>,
     pub(crate) certificates: RefCell<Vec<Certificate>>,
+    pub(crate) left_out: RefCell<Vec<LeftOut>>,
     pub(crate) artifacts: RefCell<BTreeMap<String, Bytes>>,
     pub(crate) checkpoints: RefCell<Vec<(u64, Bytes)>>,
     pub(crate) asked: Cell<u64>,
@@ -56,6 +57,10 @@ impl Session for MemorySession {
 
     fn certificates(&self, certificates: Vec<Certificate>) {
         self.certificates.borrow_mut().extend(certificates);
+    }
+
+    fn left_out(&self, left_out: Vec<LeftOut>) {
+        self.left_out.borrow_mut().extend(left_out);
     }
 
     fn save_artifact(&self, artifact: Artifact) {

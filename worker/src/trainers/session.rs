@@ -1,7 +1,7 @@
 //! What a trainer tells and asks while it trains.
 
 use bytes::Bytes;
-use trainyard_wire::run::{Certificate, LogLevel, Progress};
+use trainyard_wire::run::{Certificate, LeftOut, LogLevel, Progress};
 
 /// Why a trainer is to stop before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,9 @@ pub trait Session {
 
     /// Replaces the certificates of the same claims.
     fn certificates(&self, certificates: Vec<Certificate>);
+
+    /// What cannot be certified on this run; replaces what was said of the same claims.
+    fn left_out(&self, left_out: Vec<LeftOut>);
 
     /// Stores a file, over one of the same name.
     fn save_artifact(&self, artifact: Artifact);

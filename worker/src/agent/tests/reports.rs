@@ -5,8 +5,15 @@ use trainyard_wire::{Attempt, RunId};
 
 use super::*;
 
-static REPORT: Report =
-    Report { attempt: Attempt(1), metrics: Vec::new(), progress: None, logs: Vec::new(), certificates: Vec::new(), finish: None };
+static REPORT: Report = Report {
+    attempt: Attempt(1),
+    metrics: Vec::new(),
+    progress: None,
+    logs: Vec::new(),
+    certificates: Vec::new(),
+    left_out: Vec::new(),
+    finish: None,
+};
 
 /// Has the runs 1 to 5 report while the server takes its time over the first two; answers what was said to each.
 async fn five_reports(server: &FakeServer) -> Vec<Result<ReportAnswer, CallError>> {

@@ -4,17 +4,19 @@
 use serde_json::json;
 use trainyard_theory::hypergradient::claims::{self, Found, Place};
 use trainyard_theory::hypergradient::{Graph, Unrolled, one_step_optimum};
-use trainyard_theory::regression::{Problem, Spectrum, spectrum_cost};
+use trainyard_theory::regression::Spectrum;
 use trainyard_wire::Number;
 use trainyard_wire::number::brief;
-use trainyard_wire::run::{Certificate, LogLevel};
+use trainyard_wire::run::{Certificate, LeftOut, LogLevel};
 use trainyard_wire::spec::HypergradientSpec;
 use trainyard_wire::spec::hypergradient::Method;
 
-use super::super::regression::recorder::{MOST_SPECTRUM_COST, certificate};
+use super::super::regression::claims::certificate;
+use super::super::regression::recorder::decompose;
 use super::super::session::{Artifact, Session};
 use super::methods::{Methods, Unfinished};
 use super::trajectory::{Point, Trajectory};
+use crate::data::SharedProblem;
 use crate::drawing::{Line, LineChart, Mark, draw_graph};
 
 /// Rates at which the curve is computed.
@@ -29,7 +31,7 @@ const MOST_DRAWN_STEPS: usize = 20;
 /// Reports all of it; `end` is the point that the run ends with.
 pub(super) fn report(
     spec: &HypergradientSpec,
-    problem: &Problem,
+    shared: &SharedProblem,
     unrolled: Unrolled<'_>,
     methods: &Methods<'_>,
     trajectory: &Trajectory,
@@ -37,18 +39,18 @@ pub(super) fn report(
     session: &dyn Session,
 ) -> Result<Vec<Certificate>, Unfinished> {
     let analysis = Analysis { spec, unrolled, methods, end, session };
-    let spectrum = analysis.decompose(problem);
+    let spectrum = analysis.spectrum(shared);
     let mut certificates = Vec::new();
     if let Some(first) = trajectory.points().first() {
         certificates.extend(analysis.compare("first", *first)?);
     }
     certificates.extend(analysis.compare("last", end)?);
-    certificates.extend(claims::one_step_closed_form(&unrolled, one_step_optimum(problem, unrolled.start()), end.rate));
-    if let Some(spectrum) = &spectrum {
+    certificates.extend(claims::one_step_closed_form(&unrolled, one_step_optimum(shared.problem(), unrolled.start()), end.rate));
+    if let Some(spectrum) = spectrum {
         let path = spectrum.descent_path(unrolled.start(), spec.l2);
         certificates.extend(claims::exact_optimum(&path, unrolled.steps(), end.rate));
     }
-    certificates.extend(analysis.curve(spectrum.as_ref())?);
+    certificates.extend(analysis.curve(spectrum)?);
     certificates.extend(analysis.held_bytes()?);
     analysis.graph();
     Ok(certificates.into_iter().map(certificate).collect())
@@ -63,17 +65,15 @@ struct Analysis<'a> {
 }
 
 impl Analysis<'_> {
-    /// The spectrum, unless it costs too much.
-    fn decompose(&self, problem: &Problem) -> Option<Spectrum> {
-        let cost = spectrum_cost(problem.examples(), problem.features());
-        if cost > MOST_SPECTRUM_COST {
-            let message =
-                format!("no comparison with the exact L̃_k(η): the singular value decomposition takes about {:.1e} operations", cost as f64);
-            self.session.log(LogLevel::Warn, message);
-            return None;
-        }
-        let warn = |error: &_| self.session.log(LogLevel::Warn, format!("no comparison with the exact L̃_k(η): {error}"));
-        Spectrum::of(problem).inspect_err(warn).ok()
+    /// The spectrum, unless it costs too much; then it says what is left out.
+    fn spectrum<'p>(&self, shared: &'p SharedProblem) -> Option<&'p Spectrum> {
+        let left_out = |reason: &String| {
+            self.session.log(LogLevel::Warn, format!("no comparison with the exact L̃_k(η): {reason}"));
+            let claims = ["the outer loop ends at the exact optimum", "the losses are those of the exact curve"];
+            let left_out = claims.map(|claim| LeftOut { claim: claim.to_owned(), reason: reason.clone() });
+            self.session.left_out(left_out.to_vec());
+        };
+        decompose(shared).inspect_err(left_out).ok()
     }
 
     /// The run's method beside the others and the central difference at one of its points.

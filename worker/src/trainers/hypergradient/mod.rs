@@ -27,7 +27,6 @@ use super::pace::{Pace, Timer};
 use super::regression::{PROGRESS_EVERY, initial_weights};
 use super::session::{Session, Stop};
 use super::{Assignment, Ended, TrainError, Workshop};
-use crate::data::problem::load_problem;
 use methods::{Methods, Unfinished};
 use trajectory::{Point, Trajectory};
 
@@ -38,10 +37,11 @@ pub(super) fn train(
     workshop: &Workshop,
     session: &dyn Session,
 ) -> Result<Ended, TrainError> {
-    let problem = load_problem(&spec.problem, assignment.dataset.as_ref())?;
-    let start = initial_weights(&spec.initial_weights, spec.seed, &problem)?;
+    let shared = workshop.problems.get(&spec.problem, assignment.dataset.as_ref())?;
+    let problem = shared.problem();
+    let start = initial_weights(&spec.initial_weights, spec.seed, problem)?;
     let steps = usize::try_from(spec.inner_steps).map_err(|_| TrainError::Spec("inner_steps is too large".to_owned()))?;
-    let unrolled = Unrolled::new(&problem, spec.l2, &start, steps);
+    let unrolled = Unrolled::new(problem, spec.l2, &start, steps);
     let stop = Cell::new(None);
     let check = || {
         stop.set(session.stop());
@@ -60,7 +60,7 @@ pub(super) fn train(
     if let Ok(Ended::Succeeded { .. }) = &ended
         && let Some(end) = outer_loop.end()
     {
-        let certificates = analysis::report(spec, &problem, unrolled, &methods, &outer_loop.trajectory, end, session);
+        let certificates = analysis::report(spec, &shared, unrolled, &methods, &outer_loop.trajectory, end, session);
         match certificates {
             Ok(certificates) => session.certificates(certificates),
             Err(unfinished) => ended = Err(unfinished),

@@ -1,17 +1,19 @@
 //! Linear regression by gradient descent and its relatives, in f64.
 //!
 //! `w₀` → `w₁` → … → `w_T`: at each `w_s` the loss is looked at (and, on the recorded steps, everything else that is reported), then one
-//! update is made. [`batches`] says which examples an update sees, [`recorder`] what is reported.
+//! update is made. [`batches`] says which examples an update sees, [`recorder`] what is reported, [`claims`] what theory says of it.
 
 pub(super) mod batches;
+pub(super) mod claims;
 pub(super) mod position;
 pub(super) mod recorder;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod theory_tests;
 
 use serde_json::json;
-use trainyard_theory::random::{Generator, Purpose};
-use trainyard_theory::regression::{Problem, diverged, vector};
+use trainyard_theory::regression::{Problem, diverged, normal_start, vector};
 use trainyard_wire::StopReason;
 use trainyard_wire::number::brief;
 use trainyard_wire::run::LogLevel;
@@ -43,15 +45,19 @@ pub(super) fn train(
     let shared = workshop.problems.get(&spec.problem, assignment.dataset.as_ref())?;
     let problem = shared.problem();
     let start = initial_weights(&spec.initial_weights, spec.seed, problem)?;
-    let mut recorder = Recorder::new(spec, &shared, session);
+    let mut recorder = Recorder::new(spec, &shared, &start, session);
     let mut position = Position::start(&spec.optimizer, start.clone());
     if let Some(checkpoint) = &assignment.checkpoint {
         position.restore(checkpoint)?;
         session.log(LogLevel::Info, format!("goes on from step {}", position.step));
     }
-    let ended = run_steps(spec, problem, &mut position, &mut recorder, workshop, session)?;
+    let ended = match run_steps(spec, problem, &mut position, &mut recorder, workshop, session)? {
+        Ended::Diverged { error } => Ended::Diverged { error: recorder.explain_divergence(error) },
+        ended => ended,
+    };
     if !matches!(ended, Ended::Stopped(_)) {
-        session.certificates(recorder.certificates(&start, &position));
+        let converged = matches!(ended, Ended::Succeeded { stop_reason: StopReason::Converged, .. });
+        session.certificates(recorder.certificates(&position, converged));
     }
     if matches!(ended, Ended::Succeeded { .. }) && position.weights.len() > MOST_WEIGHTS_IN_RESULT {
         let bytes = CheckpointWriter::default().vector("weights", &position.weights).finish(&json!({ "step": position.step }))?;
@@ -65,10 +71,7 @@ pub(super) fn initial_weights(initial: &InitialWeights, seed: u64, problem: &Pro
     let d = problem.features();
     match initial {
         InitialWeights::Zeros => Ok(vec![0.0; d]),
-        InitialWeights::Normal => {
-            let mut generator = Generator::new(seed, Purpose::InitialWeights, 0);
-            Ok((0..d).map(|_| generator.normal()).collect())
-        }
+        InitialWeights::Normal => Ok(normal_start(seed, d)),
         InitialWeights::Given(weights) if weights.len() == d => Ok(weights.clone()),
         InitialWeights::Given(weights) => {
             Err(TrainError::Spec(format!("the problem has {d} weights, but initial_weights has {}", weights.len())))

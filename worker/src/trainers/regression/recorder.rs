@@ -1,68 +1,50 @@
 //! What a regression reports at its recorded steps, and what theory says of it in the end.
 
-use trainyard_theory::certificate as claims;
 use trainyard_theory::log_schedule::LogSchedule;
-use trainyard_theory::regression::{Problem, Spectrum, spectrum_cost, vector};
-use trainyard_wire::Number;
+use trainyard_theory::regression::{DescentPath, Problem, Spectrum, spectrum_cost, vector};
 use trainyard_wire::run::{Certificate, LogLevel};
 use trainyard_wire::spec::RegressionSpec;
-use trainyard_wire::spec::optimizer::{OptimizerName, OptimizerSpec, Schedule};
 use trainyard_wire::spec::regression::Record;
 
 use super::super::session::Session;
+use super::claims::{Claims, Evidence, Run, predicted_divergence};
 use super::position::Position;
 use crate::data::SharedProblem;
 
-/// The most operations that a run spends on a singular value decomposition: some ten seconds of one core.
-pub(in super::super) const MOST_SPECTRUM_COST: u64 = 40_000_000_000;
+/// The most operations that a run spends on a singular value decomposition: some ten seconds of one core, 2000 × 2000 numbers.
+const MOST_SPECTRUM_COST: u64 = 250_000_000_000;
 
 /// Reports the recorded steps of one run.
 pub(super) struct Recorder<'a> {
     spec: &'a RegressionSpec,
     problem: &'a Problem,
+    start: &'a [f64],
     session: &'a dyn Session,
     grid: LogSchedule,
+    claims: Claims,
     /// None where it costs too much.
     spectrum: Option<&'a Spectrum>,
-    /// The losses and the gradient's norms on the logarithmic grid, which stay few however many steps are recorded.
-    losses: Vec<(u64, f64)>,
-    gradient_norms: Vec<(u64, f64)>,
-    last_loss: Option<f64>,
-    last_gradient_norm: f64,
+    /// Of gradient descent.
+    path: Option<DescentPath>,
+    /// Where there is a penalty.
+    ridge: Option<Vec<f64>>,
+    evidence: Evidence,
 }
 
 impl<'a> Recorder<'a> {
-    /// Has the problem decomposed, unless that costs too much.
-    pub(super) fn new(spec: &'a RegressionSpec, shared: &'a SharedProblem, session: &'a dyn Session) -> Self {
-        let problem = shared.problem();
-        let cost = spectrum_cost(problem.examples(), problem.features());
-        let spectrum = if cost <= MOST_SPECTRUM_COST {
-            shared
-                .spectrum()
-                .inspect_err(|error| session.log(LogLevel::Warn, format!("no distances to the minimum-norm solution: {error}")))
-                .ok()
-        } else {
-            let (n, d) = (problem.examples(), problem.features());
-            let message = format!(
-                "no distance_to_minimum_norm and null_space_norm: the singular value decomposition of {n} × {d} numbers takes about {cost:.1e} operations, over the {:.1e} that are allowed",
-                MOST_SPECTRUM_COST as f64,
-                cost = cost as f64
-            );
-            session.log(LogLevel::Warn, message);
-            None
-        };
-        let grid = LogSchedule::new(spec.steps);
-        Self {
-            spec,
-            problem,
-            session,
-            grid,
-            spectrum,
-            losses: Vec::new(),
-            gradient_norms: Vec::new(),
-            last_loss: None,
-            last_gradient_norm: f64::NAN,
-        }
+    /// Has the problem decomposed, unless that costs too much; then it says what is left out. `start` is w₀.
+    pub(super) fn new(spec: &'a RegressionSpec, shared: &'a SharedProblem, start: &'a [f64], session: &'a dyn Session) -> Self {
+        let (problem, claims) = (shared.problem(), Claims::about(spec));
+        let spectrum = decompose(shared)
+            .inspect_err(|reason| {
+                session.log(LogLevel::Warn, format!("no distances to closed-form solutions, and no certificates: {reason}"));
+                session.left_out(claims.left_out(reason));
+            })
+            .ok();
+        let path = spectrum.filter(|_| claims.descent).map(|spectrum| spectrum.descent_path(start, spec.l2));
+        let ridge = spectrum.filter(|_| claims.ridge).map(|spectrum| spectrum.ridge_solution(spec.l2));
+        let (grid, evidence) = (LogSchedule::new(spec.steps), Evidence { last_gradient_norm: f64::NAN, ..Evidence::default() });
+        Self { spec, problem, start, session, grid, claims, spectrum, path, ridge, evidence }
     }
 
     /// Whether the metrics of `step` are recorded.
@@ -72,66 +54,95 @@ impl<'a> Recorder<'a> {
 
     /// Reports all metrics at `weights`, the weights after `step` updates; `loss` and `gradient` are L̃ and ∇L̃ there.
     pub(super) fn record(&mut self, step: u64, weights: &[f64], loss: f64, gradient: &[f64]) {
-        let residual_norm = self.problem.residual_norm(weights);
-        (self.last_loss, self.last_gradient_norm) = (Some(loss), vector::norm(gradient));
-        self.session.metric("loss", step, loss);
+        let (residual_norm, gradient_norm) = (self.problem.residual_norm(weights), vector::norm(gradient));
+        let metric = |name, value| self.session.metric(name, step, value);
+        metric("loss", loss);
         if self.spec.l2 != 0.0 {
-            self.session.metric("mse", step, residual_norm * residual_norm / self.problem.examples() as f64);
+            metric("mse", residual_norm * residual_norm / self.problem.examples() as f64);
         }
-        self.session.metric("gradient_norm", step, self.last_gradient_norm);
-        self.session.metric("residual_norm", step, residual_norm);
-        self.session.metric("weight_norm", step, vector::norm(weights));
+        if let Some(path) = &self.path {
+            metric("exact_loss", path.loss(self.spec.optimizer.learning_rate, step));
+        }
+        metric("gradient_norm", gradient_norm);
+        metric("residual_norm", residual_norm);
+        metric("weight_norm", vector::norm(weights));
         if let Some(spectrum) = self.spectrum {
-            self.session.metric("distance_to_minimum_norm", step, spectrum.distance_to_minimum_norm(weights));
-            self.session.metric("null_space_norm", step, spectrum.null_space_norm(weights));
+            metric("distance_to_minimum_norm", spectrum.distance_to_minimum_norm(weights));
+            metric("null_space_norm", spectrum.null_space_norm(weights));
         }
+        if let Some(solution) = &self.ridge {
+            metric("distance_to_ridge_solution", vector::distance(weights, solution));
+        }
+        let evidence = &mut self.evidence;
+        (evidence.last_loss, evidence.last_gradient_norm) = (Some(loss), gradient_norm);
         if self.grid.records(step) {
-            self.losses.push((step, loss));
-            self.gradient_norms.push((step, self.last_gradient_norm));
+            evidence.losses.push((step, loss));
+            evidence.gradient_norms.push((step, gradient_norm));
+            if self.claims.descent
+                && let Some(spectrum) = self.spectrum
+            {
+                evidence.steepest.extend(spectrum.steepest_coordinate(weights, self.spec.l2).map(|coordinate| (step, coordinate)));
+            }
         }
     }
 
     /// The claims of theory that apply to the run, checked on what it did. The last recorded step is the end's.
-    pub(super) fn certificates(&self, start: &[f64], end: &Position) -> Vec<Certificate> {
-        let (Some(spectrum), Some(last_loss), Some(first_loss)) = (self.spectrum, self.last_loss, end.first_loss) else {
-            return Vec::new();
-        };
-        let OptimizerSpec { name, learning_rate: rate, schedule, batch_size, .. } = self.spec.optimizer;
-        let l2 = self.spec.l2;
-        let decays = self.spec.optimizer.weight_decay.is_some_and(|decay| decay != 0.0);
-        // What theory says about a rate is said of a fixed one and the full gradient.
-        let plain = schedule == Schedule::Constant && batch_size.is_none() && !decays;
-        let mut certificates = Vec::new();
-        if plain && name == OptimizerName::Gd {
-            certificates.extend(claims::gradient_descent_stability(spectrum, rate, l2, first_loss, last_loss));
-            certificates.extend(claims::exact_descent_path(spectrum, start, l2, rate, self.losses.iter().copied()));
+    pub(super) fn certificates(&self, end: &Position, converged: bool) -> Vec<Certificate> {
+        let Self { spec, problem, start, evidence, .. } = self;
+        let run = Run { spec, problem, start, end, evidence, converged };
+        self.spectrum.map(|spectrum| self.claims.check(&run, spectrum, self.ridge.as_deref())).unwrap_or_default()
+    }
+
+    /// What a diverged run says, with what theory had to say of its rate.
+    pub(super) fn explain_divergence(&self, error: String) -> String {
+        match self.spectrum.and_then(|spectrum| predicted_divergence(self.spec, spectrum)) {
+            Some(prediction) => format!("{error}; {prediction}"),
+            None => error,
         }
-        if plain && name == OptimizerName::RmsProp {
-            let epsilon = self.spec.optimizer.epsilon.unwrap_or(1e-8);
-            let mut norms = self.gradient_norms.clone();
-            norms.push((end.step, self.last_gradient_norm));
-            certificates.extend(claims::rmsprop_settles(spectrum, rate, epsilon, l2, &norms));
-        }
-        let finite = end.weights.iter().all(|weight| weight.is_finite());
-        if finite && matches!(name, OptimizerName::Gd | OptimizerName::Sgd | OptimizerName::Momentum) {
-            let beta = self.spec.optimizer.beta.unwrap_or(0.0);
-            // Both claims are made of a start in the row space of X only.
-            if let Some(null_space) = claims::null_space(spectrum, start, &end.weights, end.step, beta) {
-                certificates.push(null_space);
-                certificates.extend(claims::minimum_norm(spectrum, &end.weights, self.problem.residual_norm(&end.weights)));
-            }
-        }
-        certificates.into_iter().map(certificate).collect()
     }
 }
 
-pub(in super::super) fn certificate(checked: claims::Certificate) -> Certificate {
-    Certificate {
-        claim: checked.claim,
-        formula: checked.formula,
-        predicted: Number(checked.predicted),
-        measured: Number(checked.measured),
-        tolerance: Number(checked.tolerance),
-        holds: checked.holds,
+/// The problem's spectrum, or why there is none.
+/// A problem's spectrum, or why there is none.
+pub(in super::super) fn decompose(shared: &SharedProblem) -> Result<&Spectrum, String> {
+    let (n, d) = (shared.problem().examples(), shared.problem().features());
+    let cost = spectrum_cost(n, d);
+    if cost > MOST_SPECTRUM_COST {
+        return Err(format!(
+            "the singular value decomposition of {n} × {d} numbers takes about {:.1e} operations, over the {:.1e} that are allowed",
+            cost as f64, MOST_SPECTRUM_COST as f64
+        ));
+    }
+    shared.spectrum().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use trainyard_wire::Spec;
+
+    use super::super::super::memory::MemorySession;
+    use super::*;
+
+    #[test]
+    fn a_problem_too_large_to_decompose_says_what_is_left_out_and_why() {
+        let problem = SharedProblem::new(Problem::new(vec![0.0; 2200 * 2200], vec![0.0; 2200], 2200).unwrap());
+        let spec = json!({"kind": "regression", "problem": {"source": "synthetic", "n": 2200, "d": 2200, "condition": 1},
+            "optimizer": {"name": "gd", "learning_rate": 0.5}, "l2": 0.1, "gradient_tolerance": 1e-6, "steps": 1});
+        let Spec::Regression(spec) = Spec::from_value(spec, "").unwrap() else { unreachable!() };
+        let (session, start) = (MemorySession::default(), vec![0.0; 2200]);
+        let mut recorder = Recorder::new(&spec, &problem, &start, &session);
+        recorder.record(0, &start, 0.0, &start);
+        assert!(session.series("distance_to_minimum_norm").is_empty() && session.series("exact_loss").is_empty());
+        assert_eq!(session.series("residual_norm").len(), 1);
+        let left_out = session.left_out.borrow();
+        assert_eq!(left_out.len(), 7, "{left_out:?}");
+        assert!(left_out.iter().all(|left_out| left_out.reason.contains("2200 × 2200 numbers takes about 2.8e11")), "{left_out:?}");
+        assert!(session.logs.borrow()[0].contains("singular value decomposition"));
+    }
+
+    #[test]
+    fn the_largest_problem_that_is_decomposed_has_two_thousand_rows_and_columns() {
+        assert!(spectrum_cost(2000, 2000) <= MOST_SPECTRUM_COST);
     }
 }

@@ -8,7 +8,7 @@ use trainyard_wire::run::Certificate;
 use trainyard_wire::spec::RegularizationPairSpec;
 use trainyard_wire::spec::optimizer::OptimizerName;
 
-use super::super::regression::recorder::certificate;
+use super::super::regression::claims::certificate;
 
 /// The extremes over all steps so far, and the first steps that momentum's theory is about. Part of the checkpoint.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::random::permutation;
-use crate::regression::vector::{add_scaled, distance};
-use crate::regression::{Problem, SyntheticProblem};
+use crate::regression::vector::{add_scaled, distance, norm};
+use crate::regression::{Problem, Spectrum, SyntheticProblem};
 use crate::schedule::Schedule;
 
 fn wide(condition: f64) -> (Problem, Spectrum) {
@@ -217,4 +217,113 @@ fn the_null_space_of_a_matrix_without_full_rank_is_not_judged() {
     let spectrum = Spectrum::of(&problem).unwrap();
     assert_eq!(spectrum.rank(), 1);
     assert_eq!(null_space(&spectrum, &[0.0; 3], &[0.1, 0.2, 0.2], 10, 0.0), None);
+}
+
+/// The coordinate of the steepest mode after each step of gradient descent from 0.
+fn steepest_coordinates(problem: &Problem, spectrum: &Spectrum, rate: f64, l2: f64, steps: u64) -> Vec<(u64, f64)> {
+    let mut weights = vec![0.0; problem.features()];
+    let mut gradient = weights.clone();
+    (0..=steps)
+        .map(|step| {
+            let coordinate = spectrum.steepest_coordinate(&weights, l2).unwrap();
+            problem.loss_and_gradient(&weights, l2, &mut gradient);
+            add_scaled(&mut weights, -rate, &gradient);
+            (step, coordinate)
+        })
+        .collect()
+}
+
+#[test]
+fn the_steepest_mode_contracts_under_the_bound_and_grows_over_it_by_the_predicted_factor() {
+    for condition in [2.0, 100.0, 1e4] {
+        let (problem, spectrum) = wide(condition);
+        for l2 in [0.0, 0.3] {
+            let bound = spectrum.largest_stable_rate(l2);
+            for (factor, expected) in [(0.99, 0.98), (1.01, 1.02), (0.5, 0.0), (0.3, 0.4), (1.0, 1.0)] {
+                let coordinates = steepest_coordinates(&problem, &spectrum, factor * bound, l2, 1000);
+                let found = steepest_mode(&spectrum, &[0.0; 30], l2, factor * bound, coordinates).unwrap();
+                assert!(found.holds, "{found:?}");
+                assert!((found.predicted - expected).abs() < 1e-12 && found.tolerance < 1e-6, "{found:?}");
+                assert_eq!(found.claim.contains("grow"), found.predicted > 1.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn another_rate_fails_the_steepest_mode_and_a_start_without_it_is_not_judged() {
+    let (problem, spectrum) = wide(100.0);
+    let coordinates = steepest_coordinates(&problem, &spectrum, 0.9, 0.0, 100);
+    assert!(!steepest_mode(&spectrum, &[0.0; 30], 0.0, 0.900_01, coordinates.clone()).unwrap().holds);
+    let solution = spectrum.minimum_norm_solution().to_vec();
+    assert_eq!(steepest_mode(&spectrum, &solution, 0.0, 0.9, coordinates), None);
+    assert_eq!(steepest_mode(&spectrum, &[0.0; 30], 0.0, 0.9, [(0, 1.0)]), None);
+}
+
+#[test]
+fn descent_converges_at_the_step_that_the_path_predicts() {
+    let (problem, spectrum) = wide(20.0);
+    let (rate, mut gradient) = (spectrum.best_fixed_rate(0.0), vec![0.0; 30]);
+    for tolerance in [1e-2, 1e-6, 1e-10] {
+        let mut weights = vec![0.0; 30];
+        let mut steps = 0;
+        loop {
+            problem.loss_and_gradient(&weights, 0.0, &mut gradient);
+            if norm(&gradient) <= tolerance {
+                break;
+            }
+            add_scaled(&mut weights, -rate, &gradient);
+            steps += 1;
+        }
+        let certified = |steps| steps_to_tolerance(&spectrum, &[0.0; 30], 0.0, rate, tolerance, steps).unwrap();
+        let found = certified(steps);
+        assert!(found.holds && found.tolerance <= 1.0, "{found:?}");
+        assert!(!certified(steps + 3).holds && !certified(steps - 3).holds);
+    }
+    assert_eq!(steps_to_tolerance(&spectrum, &[0.0; 30], 0.0, rate, 1e-300, 50_000), None);
+}
+
+#[test]
+fn an_adaptive_end_is_certified_as_another_solution_and_a_descents_as_the_minimum_norm_one() {
+    let (problem, spectrum) = wide(10.0);
+    let target = norm(problem.t());
+    let adaptive = rmsprop(&problem, 0.01, 1e-8, Schedule::Cosine, 20_000).0;
+    let residual = problem.residual_norm(&adaptive);
+    assert!(residual < 1e-5 * target, "{residual}");
+    let found = solution_reached(&spectrum, &adaptive, residual, target).unwrap();
+    assert!(found.holds && found.claim.contains("not the minimum-norm one"), "{found:?}");
+    assert!(found.measured > 1e-3 && found.measured > 10.0 * found.predicted, "{found:?}");
+    let outside = outside_row_space(&spectrum, &[0.0; 30], &adaptive, 20_000).unwrap();
+    assert!(outside.holds && outside.claim.contains("left the row space") && outside.measured > 1e-3, "{outside:?}");
+
+    let plain = descend(&problem, 0.9, 0.0, 0.0, 2000).0;
+    let found = solution_reached(&spectrum, &plain, problem.residual_norm(&plain), target).unwrap();
+    assert!(found.holds && found.claim.contains("no farther"), "{found:?}");
+    let inside = outside_row_space(&spectrum, &[0.0; 30], &plain, 2000).unwrap();
+    assert!(inside.holds && inside.claim.contains("stays at rounding level"), "{inside:?}");
+    // On its way nothing can be said of where it ends.
+    let early = descend(&problem, 0.9, 0.0, 0.0, 3).0;
+    assert_eq!(solution_reached(&spectrum, &early, problem.residual_norm(&early), target), None);
+}
+
+#[test]
+fn weights_are_as_near_to_the_ridge_solution_as_their_gradient_allows() {
+    for (examples, features) in [(60, 8), (8, 60)] {
+        let made = SyntheticProblem { examples, features, condition: 40.0, noise: 0.4, seed: 5 };
+        let problem = made.generate().unwrap().0;
+        let spectrum = Spectrum::of(&problem).unwrap();
+        let mut gradient = vec![0.0; features];
+        for l2 in [1e-3, 0.5] {
+            let solution = spectrum.ridge_solution(l2);
+            for steps in [0, 5, 20_000] {
+                let weights = descend(&problem, 0.6, 0.0, l2, steps).0;
+                problem.loss_and_gradient(&weights, l2, &mut gradient);
+                let found = ridge_solution(&spectrum, &solution, l2, &weights, norm(&gradient));
+                assert!(found.holds, "{found:?}");
+                assert!(steps < 20_000 || found.measured < 1e-11, "{found:?}");
+                let other = ridge_solution(&spectrum, spectrum.minimum_norm_solution(), l2, &weights, norm(&gradient));
+                assert!(steps < 20_000 || !other.holds, "{other:?}");
+            }
+        }
+    }
 }

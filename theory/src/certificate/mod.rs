@@ -1,4 +1,4 @@
-//! Claims of theory checked on a run: pure functions from a problem's [`Spectrum`] and the numbers
+//! Claims of theory checked on a run: pure functions from a problem's [`Spectrum`](crate::regression::Spectrum) and the numbers
 //! that the run measured to a [`Certificate`]. A claim that the numbers cannot decide gives none.
 //!
 //! `descent` has those of full-batch gradient descent (stability, exact path, steepest mode, steps to

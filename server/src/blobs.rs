@@ -10,12 +10,13 @@
 //! been committed or undone (`Published`); the sweep holds it alone from before it looks for rows until the files are gone. A put
 //! thus comes wholly before the sweep (which sees its row) or wholly after (and brings the file back). The lock is never held while
 //! bytes arrive from the network. Readers hold it shared from looking up the row until the file is open; an open file outlives its
-//! name.
+//! name. A backup reads many files for as long as its client takes, so it holds no lock: while one is `Pinned` there is no sweep.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
@@ -29,7 +30,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
@@ -38,7 +39,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn is_sha256(text: &str) -> bool {
+pub(crate) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
@@ -47,6 +48,7 @@ fn is_sha256(text: &str) -> bool {
 pub(crate) struct Blobs {
     folder: PathBuf,
     lock: Arc<RwLock<()>>,
+    pins: Arc<AtomicUsize>,
 }
 
 impl Blobs {
@@ -68,7 +70,7 @@ impl Blobs {
             made.parent().map_or(Ok(()), sync_folder)
         })
         .await?;
-        Ok(Self { folder, lock: Arc::default() })
+        Ok(Self { folder, lock: Arc::default(), pins: Arc::default() })
     }
 
     fn path(&self, sha256: &str) -> PathBuf {
@@ -108,9 +110,24 @@ impl Blobs {
         Reading { blobs: self, _guard: self.lock.clone().read_owned().await }
     }
 
-    /// Keeps everyone else away while rows and files are swept.
-    pub(crate) async fn sweeping(&self) -> Sweeping<'_> {
-        Sweeping { blobs: self, _guard: self.lock.clone().write_owned().await }
+    /// Keeps everyone else away while rows and files are swept. `None` while a backup needs them.
+    pub(crate) async fn sweeping(&self) -> Option<Sweeping<'_>> {
+        let guard = self.lock.clone().write_owned().await;
+        // Nobody pins while the lock is held alone.
+        (self.pins.load(Ordering::SeqCst) == 0).then_some(Sweeping { blobs: self, _guard: guard })
+    }
+
+    /// Has no file of a committed row swept until the answer is dropped. What is put meanwhile is put as ever.
+    pub(crate) async fn pin(&self) -> Pinned {
+        let _no_sweep = self.lock.read().await;
+        self.pins.fetch_add(1, Ordering::SeqCst);
+        Pinned { blobs: self.clone() }
+    }
+
+    /// A folder for what is needed for a while only; the next start deletes what a crash leaves of it.
+    pub(crate) async fn scratch(&self) -> io::Result<tempfile::TempDir> {
+        let folder = self.folder.join("tmp");
+        blocking(move || tempfile::tempdir_in(folder)).await
     }
 
     /// Deletes the files that no row knows. Only while nothing is put: at the start. Answers how many.
@@ -145,6 +162,23 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     pub(crate) async fn open(&self, sha256: &str) -> Result<File, StoreError> {
         Ok(File::open(self.blobs.path(sha256)).await?)
+    }
+}
+
+/// While it lives, nothing is swept.
+pub(crate) struct Pinned {
+    blobs: Blobs,
+}
+
+impl Pinned {
+    pub(crate) async fn open(&self, sha256: &str) -> Result<File, StoreError> {
+        Ok(File::open(self.blobs.path(sha256)).await?)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.blobs.pins.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -237,7 +271,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Runs file operations off the runtime's threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
@@ -300,6 +334,20 @@ mod tests {
         assert_eq!(blobs.delete_unknown(vec![known.clone()]).await.unwrap(), 1);
         assert!(blobs.path(&known).exists());
         assert!(!blobs.path(&sha256_hex(b"unknown")).exists());
+    }
+
+    #[tokio::test]
+    async fn there_is_no_sweep_while_a_backup_is_read_but_there_are_puts() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).await.unwrap();
+        let (one, other) = (blobs.pin().await, blobs.pin().await);
+        assert!(blobs.sweeping().await.is_none());
+        let blob = staged(&blobs, b"bytes").await;
+        drop(blobs.publish(vec![blob]).await.unwrap());
+        drop(one);
+        assert!(blobs.sweeping().await.is_none());
+        drop(other);
+        assert!(blobs.sweeping().await.is_some());
     }
 
     #[tokio::test]

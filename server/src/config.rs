@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use trainyard_wire::retention::RetentionPolicy;
+
 /// Everything [`Server::start`](crate::Server::start) needs to know.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -19,6 +21,8 @@ pub struct ServerConfig {
     pub admin_token_file: Option<PathBuf>,
     /// A file with a worker token. Without it one is made at the first start, in `data_dir/worker.token`.
     pub worker_token_file: Option<PathBuf>,
+    /// Which files of finished runs the server lets go of by itself; all are kept without.
+    pub retention: Option<RetentionPolicy>,
     pub limits: Limits,
 }
 
@@ -32,6 +36,7 @@ impl ServerConfig {
             lease: Duration::from_secs(20),
             admin_token_file: None,
             worker_token_file: None,
+            retention: None,
             limits: Limits::default(),
         }
     }

@@ -3,6 +3,7 @@
 //! - [`server`]: [`Server::start`] opens the store, sees to the tokens, binds, serves; [`Server::shutdown`] drains
 //! - [`config`]: what a server is started with, and what requests and runs may cost
 //! - [`store`]: everything the server remembers; [`blobs`]: file contents by hash
+//! - [`check`]: whether the data folder of a server that is stopped is whole
 //! - `http`: the routes, who may use them, and what an error looks like
 //! - `admission`: whether a submit may be queued, and at what cost
 //! - `telemetry`: the figures of `/metrics`
@@ -12,6 +13,7 @@
 
 mod admission;
 pub mod blobs;
+pub mod check;
 pub mod config;
 mod db;
 mod http;

@@ -56,7 +56,7 @@ pub struct Server {
 impl Server {
     /// Opens the store, sees to the tokens, binds and serves. Answers once requests are accepted.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        let options = StoreOptions { lease: config.lease, ..StoreOptions::default() };
+        let options = StoreOptions { lease: config.lease, retention: config.retention, ..StoreOptions::default() };
         let store = Store::open(&config.data_dir, options).await?;
         match Self::serve(config, store.clone()).await {
             Ok(server) => Ok(server),
@@ -95,6 +95,7 @@ impl Server {
             document: Document::new(&endpoints.openapi)?,
             stop: stop.clone(),
             parsers: Semaphore::new(PARSERS),
+            backups: Arc::new(Semaphore::new(1)),
         });
         tokio::spawn(telemetry::upkeep(app.metrics.clone(), stop.clone()));
         // What a server prints ends in its log, and a token that was given in advance has no need to be told.

@@ -2,6 +2,8 @@
 
 mod actions;
 mod artifacts;
+mod backup;
+mod check;
 mod cifar10;
 mod compare;
 mod convolution;
@@ -11,10 +13,12 @@ mod health;
 mod jobs;
 mod metrics;
 mod network;
+mod prune;
 mod runs;
 mod server;
 mod submit;
 mod tokens;
+mod units;
 mod up;
 mod watch;
 mod worker;
@@ -83,6 +87,12 @@ pub(crate) enum Command {
     /// Create, list or revoke bearer tokens
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
+    /// Write a running server's database and files into a tar archive that is a data folder once it is unpacked
+    Backup(backup::BackupArgs),
+    /// Check that the data folder of a stopped server, or an unpacked backup, is whole (exit code 0 or 1)
+    Check(check::CheckArgs),
+    /// Remove checkpoints and artifacts of finished runs, but for what is protected
+    Prune(prune::PruneArgs),
     /// List the workers that the server has heard of
     Workers(workers::WorkersArgs),
     /// Count a network's weights, outputs and connections, and tell the receptive field of each layer
@@ -124,6 +134,9 @@ impl Command {
             Self::Artifacts(args) => args.run().await,
             Self::Datasets(command) => command.run().await,
             Self::Tokens(command) => command.run().await,
+            Self::Backup(args) => args.run().await,
+            Self::Check(args) => args.run().await,
+            Self::Prune(args) => args.run().await,
             Self::Workers(args) => args.run().await,
             Self::Network(args) => args.run(),
             Self::Convolution(args) => args.run(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use trainyard_server::{Server, ServerConfig};
 
+use super::prune::RetentionArgs;
 use crate::connection::DEFAULT_DATA_DIR;
 use crate::signals;
 use crate::terminal::print;
@@ -28,6 +29,8 @@ pub(crate) struct ServingArgs {
     /// How long a worker holds a run without a heartbeat
     #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease_seconds: u64,
+    #[command(flatten)]
+    pub retention: RetentionArgs,
 }
 
 impl ServingArgs {
@@ -36,6 +39,7 @@ impl ServingArgs {
             listen: self.listen,
             allowed_hosts: self.allowed_hosts.clone(),
             lease: Duration::from_secs(self.lease_seconds),
+            retention: self.retention.policy(),
             ..ServerConfig::new(&self.data_dir)
         }
     }

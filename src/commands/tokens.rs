@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use trainyard_wire::TokenId;
 use trainyard_wire::token::{CreateToken, Scope};
 
+use super::units::seconds;
 use crate::connection::Connection;
 use crate::terminal::table::Table;
 use crate::terminal::{print, print_json};
@@ -105,36 +106,4 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
 
 fn words(scopes: &[Scope]) -> String {
     scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// `90`, `90s`, `15m`, `12h` or `30d` in seconds.
-fn seconds(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
-        Some(at) => text.split_at(at),
-        None => (text, "s"),
-    };
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err("must be a number with the unit s, m, h or d".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "must be a whole number with the unit s, m, h or d".to_owned())?;
-    number.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(|| "is out of range".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::seconds;
-
-    #[test]
-    fn times_have_a_unit() {
-        assert_eq!(seconds("90"), Ok(90));
-        assert_eq!(seconds("15m"), Ok(900));
-        assert_eq!(seconds("30d"), Ok(2_592_000));
-        for bad in ["", "d", "1w", "-1s", "0", "99999999999999999999d", "1.5h"] {
-            assert!(seconds(bad).is_err(), "{bad}");
-        }
-    }
 }

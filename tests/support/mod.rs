@@ -59,7 +59,11 @@ impl Yard {
     }
 
     async fn start(command: &str, options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), command, options).await
+    }
+
+    /// Starts on the data folder in `folder`, or makes one.
+    pub async fn start_in(folder: TempDir, command: &str, options: &[&str]) -> Self {
         let (process, url) = serve(command, folder.path(), "127.0.0.1:0", options).await;
         let token = std::fs::read_to_string(data_dir(folder.path()).join("admin.token")).unwrap().trim().to_owned();
         let client = Client::new(&url, Some(token.clone())).unwrap();

@@ -13,6 +13,7 @@ pub mod job;
 pub mod metric;
 pub mod number;
 pub mod problem;
+pub mod retention;
 pub mod run;
 pub mod spec;
 pub mod state;

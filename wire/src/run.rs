@@ -92,7 +92,7 @@ pub struct Event {
     pub run_id: RunId,
     pub time: Timestamp,
     /// `queued`, `claimed`, `checkpoint`, `released`, `lease_expired`, `cancel_requested`, `pause_requested`, `paused`,
-    /// `resumed`, `retried`, `succeeded`, `failed` or `cancelled`.
+    /// `resumed`, `retried`, `succeeded`, `failed`, `cancelled`, or `pruned` (its files went, see `POST /v1/retention`).
     pub kind: String,
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,

@@ -4,7 +4,7 @@ use sqlx::SqliteConnection;
 use trainyard_wire::run::Artifact;
 use trainyard_wire::{Attempt, RunId, Timestamp};
 
-use super::{Result, signed, unsigned};
+use super::{Result, signed, to_json, unsigned};
 
 /// Notes a blob whose file is in its place.
 pub(crate) async fn insert_blob(conn: &mut SqliteConnection, sha256: &str, size: u64) -> Result<()> {
@@ -31,6 +31,41 @@ pub(crate) async fn delete_unreferenced_blobs(conn: &mut SqliteConnection, limit
 /// The hashes of all blobs.
 pub(crate) async fn blobs(conn: &mut SqliteConnection) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar!("SELECT sha256 FROM blobs").fetch_all(conn).await?)
+}
+
+/// A noted blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Blob {
+    pub(crate) sha256: String,
+    pub(crate) size: u64,
+}
+
+/// Blobs by hash, from the one after `after` on.
+pub(crate) async fn blobs_after(conn: &mut SqliteConnection, after: &str, limit: i64) -> Result<Vec<Blob>> {
+    let rows =
+        sqlx::query!("SELECT sha256, size FROM blobs WHERE sha256 > ? ORDER BY sha256 LIMIT ?", after, limit).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|row| Blob { sha256: row.sha256, size: unsigned(row.size) }).collect())
+}
+
+/// Bytes of the contents that artifacts refer to, each counted once.
+pub(crate) async fn total_bytes(conn: &mut SqliteConnection) -> Result<u64> {
+    let bytes = sqlx::query_scalar!(
+        r#"SELECT COALESCE(SUM(size), 0) AS "bytes!: i64" FROM blobs
+           WHERE EXISTS (SELECT 1 FROM artifacts WHERE artifacts.sha256 = blobs.sha256)"#,
+    );
+    Ok(unsigned(bytes.fetch_one(conn).await?))
+}
+
+/// Bytes of those of these contents that no artifact refers to.
+pub(crate) async fn let_go_bytes(conn: &mut SqliteConnection, sha256s: &[&str]) -> Result<u64> {
+    let sha256s = to_json("list of contents", &sha256s)?;
+    let bytes = sqlx::query_scalar!(
+        r#"SELECT COALESCE(SUM(size), 0) AS "bytes!: i64" FROM blobs
+           WHERE sha256 IN (SELECT value FROM json_each(?))
+               AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.sha256 = blobs.sha256)"#,
+        sha256s,
+    );
+    Ok(unsigned(bytes.fetch_one(conn).await?))
 }
 
 /// An artifact to note; its blob must be noted already.
@@ -114,5 +149,13 @@ pub(crate) async fn get(conn: &mut SqliteConnection, run: RunId, name: &str) -> 
 /// Forgets all artifacts of a run; their blobs are left to the sweep.
 pub(crate) async fn delete(conn: &mut SqliteConnection, run: RunId) -> Result<()> {
     sqlx::query!("DELETE FROM artifacts WHERE run_id = ?", run.0).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets the artifact that is the run's checkpoint, if there is one; its blob is left to the sweep.
+pub(crate) async fn delete_checkpoint(conn: &mut SqliteConnection, run: RunId) -> Result<()> {
+    sqlx::query!("DELETE FROM artifacts WHERE run_id = ?1 AND sha256 = (SELECT checkpoint_sha256 FROM runs WHERE id = ?1)", run.0)
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Opening the database: one connection that writes, a pool that cannot.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,6 +53,23 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> std::result::Result<
 pub(crate) async fn checkpoint(conn: &mut SqliteConnection) -> Result<()> {
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(conn).await?;
     Ok(())
+}
+
+/// Copies the database as it is now into a new file, in one read transaction. Not inside another one.
+pub(crate) async fn copy_into(conn: &mut SqliteConnection, file: &Path) -> Result<()> {
+    let name = file.to_str().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the data folder's path is not UTF-8"))?;
+    sqlx::query("VACUUM INTO ?").bind(name).execute(conn).await?;
+    Ok(())
+}
+
+/// A connection to a database that nobody writes to, which reads it and leaves no file beside it.
+pub(crate) async fn at_rest(file: &Path) -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    // What a server that was killed left in the write-ahead log belongs to the database. SQLite reads it only where it may make its
+    // index file beside it.
+    let log = file.with_extension("db-wal");
+    let has_log = tokio::fs::metadata(&log).await.is_ok_and(|log| log.len() > 0);
+    Ok(options.immutable(!has_log).connect().await?)
 }
 
 #[cfg(test)]

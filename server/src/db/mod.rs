@@ -6,6 +6,7 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod certificates;
+pub(crate) mod check;
 pub(crate) mod claims;
 pub(crate) mod connect;
 pub(crate) mod datasets;
@@ -15,6 +16,7 @@ pub(crate) mod jobs;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod problems;
+pub(crate) mod retention;
 pub(crate) mod revision;
 pub(crate) mod run_rows;
 pub(crate) mod runs;

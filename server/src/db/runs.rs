@@ -270,3 +270,15 @@ pub(crate) async fn forget_progress(conn: &mut SqliteConnection, run: &RunCore) 
     .await?;
     one_row(&result)
 }
+
+/// Makes a finished run forget its checkpoint, which is gone: a retry begins anew.
+pub(crate) async fn forget_checkpoint(conn: &mut SqliteConnection, run: &RunCore) -> Result<()> {
+    let result = sqlx::query!(
+        "UPDATE runs SET checkpoint_sha256 = NULL, checkpoint_step = NULL WHERE id = ? AND attempt = ? AND finished_at IS NOT NULL",
+        run.id.0,
+        run.attempt.0,
+    )
+    .execute(conn)
+    .await?;
+    one_row(&result)
+}

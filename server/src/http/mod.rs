@@ -9,6 +9,7 @@ mod access;
 mod actions;
 pub(crate) mod app;
 mod artifacts;
+mod backups;
 mod compare;
 mod conditional;
 pub(crate) mod connections;
@@ -27,6 +28,7 @@ mod paging;
 mod prefer;
 mod problem;
 mod request_id;
+mod retention;
 mod runs;
 pub(crate) mod sessions;
 mod tools;
@@ -89,6 +91,8 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(ADMIN, routes!(access::create))
         .add(ADMIN, routes!(access::list))
         .add(ADMIN, routes!(access::revoke))
+        .add(ADMIN, routes!(backups::create))
+        .add(ADMIN, routes!(retention::prune))
         .add(Authenticated, routes!(access::sign_in))
         .add(Authenticated, routes!(access::session))
         .add(Authenticated, routes!(access::sign_out))

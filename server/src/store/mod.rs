@@ -8,11 +8,13 @@
 
 mod actions;
 mod artifacts;
+mod backup;
 mod datasets;
 mod jobs;
 mod lifecycle;
 mod metrics;
 mod reports;
+mod retention;
 mod runs;
 mod submit;
 mod tokens;
@@ -31,6 +33,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trainyard_wire::Revision;
+use trainyard_wire::retention::RetentionPolicy;
 
 use crate::blobs::{Blobs, Staging};
 use crate::db;
@@ -39,6 +42,7 @@ use writer::{Followers, Writer};
 
 pub use actions::{Action, ActionError};
 pub use artifacts::{ArtifactFile, NewArtifact};
+pub use backup::{Backup, BackupFile};
 pub use datasets::{DatasetError, NewDataset, NewDatasetFile};
 pub use jobs::JobFilter;
 pub use metrics::{BucketQuery, MetricCursor, MetricPage, MetricQuery};
@@ -54,11 +58,13 @@ pub struct StoreOptions {
     pub lease: Duration,
     /// Whether the upkeep loop runs (tests call its operations themselves).
     pub upkeep: bool,
+    /// Which files of finished runs upkeep lets go of.
+    pub retention: Option<RetentionPolicy>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(20), upkeep: true }
+        Self { lease: Duration::from_secs(20), upkeep: true, retention: None }
     }
 }
 
@@ -175,7 +181,7 @@ impl Store {
         };
         let store = Self { inner: Arc::new(inner) };
         if options.upkeep {
-            store.start_upkeep();
+            store.start_upkeep(options.retention);
         }
         Ok(store)
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use trainyard_wire::retention::RetentionPolicy;
 use trainyard_wire::{RunState, Timestamp};
 
 use super::{Store, StoreError};
@@ -16,6 +17,8 @@ use crate::db;
 const LONGEST_TICK: Duration = Duration::from_secs(1);
 /// How often everything but the leases is seen to.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// How often the retention policy is applied, if there is one; the first time right after the start.
+const PRUNING: Duration = Duration::from_secs(3600);
 /// How long a repeated submit is recognized.
 const IDEMPOTENCY_KEYS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a silent worker that holds nothing is remembered.
@@ -28,16 +31,24 @@ const LARGEST_LOG: u64 = 64 << 20;
 
 impl Store {
     /// Starts the loop. It ends when the store is closed, or dropped.
-    pub(super) fn start_upkeep(&self) {
+    pub(super) fn start_upkeep(&self, retention: Option<RetentionPolicy>) {
         let (weak, closing) = (Arc::downgrade(&self.inner), self.inner.closing.clone());
         let tick = LONGEST_TICK.min(self.lease() / 4);
         let task = tokio::spawn(async move {
             let mut housekept = Instant::now();
+            let mut pruned = None;
             while closing.run_until_cancelled(tokio::time::sleep(tick)).await.is_some() {
                 let Some(inner) = weak.upgrade() else { break };
                 let store = Self { inner };
                 let now = Instant::now();
                 note("expire leases", store.expire_leases(now).await);
+                if let Some(policy) = retention
+                    && pruned.is_none_or(|last| now.duration_since(last) >= PRUNING)
+                {
+                    pruned = Some(now);
+                    let done = store.prune(policy, false, Timestamp::now()).await;
+                    note("prune artifacts", done.map(|pruned| pruned.artifact_count));
+                }
                 if now.duration_since(housekept) >= HOUSEKEEPING {
                     housekept = now;
                     note("sweep blobs", store.sweep_blobs().await);
@@ -78,11 +89,12 @@ impl Store {
         Ok(count)
     }
 
-    /// Deletes the contents that nothing refers to any more; answers how many.
+    /// Deletes the contents that nothing refers to any more, unless a backup is being read; answers how many.
     pub async fn sweep_blobs(&self) -> Result<u64, StoreError> {
         let mut count = 0;
         loop {
-            let sweeping = self.inner.blobs.sweeping().await;
+            // While a backup is read nothing is swept; the next turn of the loop does it.
+            let Some(sweeping) = self.inner.blobs.sweeping().await else { return Ok(count) };
             let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
                 async move { db::artifacts::delete_unreferenced_blobs(&mut transaction.conn, BLOBS_A_SWEEP).await }.boxed()
             });

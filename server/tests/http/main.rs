@@ -7,6 +7,7 @@ mod hosts;
 mod lifecycle;
 mod polling;
 mod problems;
+mod storage;
 mod submit;
 mod theory;
 mod tools;

@@ -3,12 +3,15 @@
 
 mod actions;
 mod artifacts;
+mod backup;
+mod check;
 mod datasets;
 mod leases;
 mod metrics;
 mod queue;
 mod reports;
 mod restart;
+mod retention;
 mod submit;
 mod tokens;
 mod world;

@@ -101,7 +101,9 @@ async fn a_second_server_cannot_use_the_folder() {
 #[tokio::test]
 async fn the_upkeep_loop_notices_an_expired_lease_by_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), StoreOptions { lease: Duration::from_millis(40), upkeep: true }).await.unwrap();
+    let store = Store::open(folder.path(), StoreOptions { lease: Duration::from_millis(40), upkeep: true, ..StoreOptions::default() })
+        .await
+        .unwrap();
     let worker = register(&store).await;
     let id = store.submit(job(1)).await.unwrap().accepted.run_ids[0];
     assert_eq!(store.claim(worker, 1, Duration::ZERO).await.unwrap().len(), 1);

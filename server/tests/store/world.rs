@@ -21,7 +21,7 @@ pub(crate) struct World {
 pub(crate) const LEASE: Duration = Duration::from_secs(20);
 
 pub(crate) fn options() -> StoreOptions {
-    StoreOptions { lease: LEASE, upkeep: false }
+    StoreOptions { lease: LEASE, upkeep: false, retention: None }
 }
 
 impl World {

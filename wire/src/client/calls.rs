@@ -9,6 +9,7 @@ use super::{ByteStream, Client, ClientError};
 use crate::compare::Comparison;
 use crate::dataset::{Dataset, FileRole};
 use crate::job::{DryRun, Job, JobAccepted};
+use crate::retention::{Pruned, RetentionPolicy};
 use crate::run::{Artifacts, Certificates, Event, LogLine, Run};
 use crate::theory::RegressionTheory;
 use crate::token::{CreateToken, Token, TokenCreated};
@@ -153,6 +154,18 @@ impl Client {
 
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {
         self.send(self.request(Method::DELETE, &["v1", "tokens", &id.to_string()])).await.map(drop)
+    }
+
+    /// The whole store as a tar archive. How long the copy of the database takes depends on its size, so the server may keep silent for
+    /// as long as the connection lives.
+    pub async fn backup(&self) -> Result<ByteStream, ClientError> {
+        self.stream(self.request_through(&self.uploads, Method::POST, &["v1", "backups"])).await
+    }
+
+    /// Removes files of finished runs by a policy, or with `dry_run` only tells which.
+    pub async fn prune(&self, policy: &RetentionPolicy, dry_run: bool) -> Result<Pruned, ClientError> {
+        let request = self.request_through(&self.uploads, Method::POST, &["v1", "retention"]);
+        self.json(request.query(&[("dry_run", dry_run)]).json(policy)).await
     }
 
     /// Whether the server is up and its store answers. Needs no token.

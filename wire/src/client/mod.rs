@@ -88,7 +88,8 @@ fn chain(error: &reqwest::Error) -> String {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    /// For large bodies: the bound on an answer's silence counts from the first byte that is sent, so no upload may have it.
+    /// For large bodies, and for answers that take a while to begin: the bound on an answer's silence counts from the first byte that is
+    /// sent, so no upload may have it. A peer that is gone is noticed by TCP's keep-alive.
     uploads: reqwest::Client,
     base: Url,
     token: Option<String>,

@@ -144,6 +144,7 @@ async fn a_check_tells_damage_by_its_exit_code() {
     let running = process::run(&folder, &["check", "--data-dir", "data"], &[]).await;
     assert_eq!(running.code, Some(1));
     assert!(running.stderr.contains("stop it first"), "{}", running.stderr);
+    yard.cli(&["backup", "-o", "whole.tar"]).await.success();
     yard.process.signal(Signal::SIGKILL);
     yard.process.wait().await;
     let (code, report) = check(&folder).await;
@@ -162,6 +163,14 @@ async fn a_check_tells_damage_by_its_exit_code() {
     let (code, report) = check(&folder).await;
     assert_eq!((code, report["findings"][0]["kind"].as_str()), (Some(1), Some("damaged_content")));
     assert_eq!(report["findings"][0]["used_by"][0], "file table.csv of dataset table");
+
+    // A backup of it tells as well, and is there nonetheless.
+    yard.restart_server(&[]).await;
+    let backup = yard.cli(&["backup", "-o", "damaged.tar"]).await;
+    assert!(backup.code == Some(1) && backup.stderr.contains(&sha256), "{backup:?}");
+    assert!(folder.join("damaged.tar").exists());
+    yard.process.signal(Signal::SIGTERM);
+    yard.process.wait().await;
 
     std::fs::remove_file(&content).unwrap();
     let (code, report) = check(&folder).await;

@@ -1,11 +1,16 @@
 //! `trainyard backup`.
+//!
+//! An archive that became a file is read once more: the name of a content is its hash, so damage on the server's disk shows here and not
+//! on the day when the backup is needed.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
+use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use trainyard_wire::client::ByteStream;
 
@@ -59,8 +64,63 @@ async fn to_file(mut pieces: ByteStream, path: &Path) -> anyhow::Result<()> {
     file.flush().await.with_context(cannot_write)?;
     file.sync_all().await.with_context(cannot_write)?;
     partial.persist(path).with_context(cannot_write)?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(cannot_write)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).with_context(cannot_write)?;
     bar.finish_and_clear();
     print(&format!("{} ({size} bytes)", path.display()))?;
+    let written = path.to_owned();
+    let damaged = tokio::task::spawn_blocking(move || damaged(File::open(written)?)).await?;
+    let damaged = damaged.with_context(|| format!("cannot read {} again", path.display()))?;
+    if let Some(first) = damaged.first() {
+        bail!("{first} is damaged on the server's disk, and {} more; all else is in the backup", damaged.len() - 1);
+    }
     Ok(())
+}
+
+/// The contents in an archive whose bytes are not those of their name.
+fn damaged(archive: impl Read) -> io::Result<Vec<String>> {
+    let mut damaged = Vec::new();
+    let mut piece = vec![0; 1 << 18];
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.to_string_lossy().into_owned();
+        let Some(expected) = name.strip_prefix("blobs/").and_then(|name| name.get(3..)) else { continue };
+        let mut hash = Sha256::new();
+        loop {
+            match entry.read(&mut piece)? {
+                0 => break,
+                read => hash.update(&piece[..read]),
+            }
+        }
+        let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if found != expected {
+            damaged.push(expected.to_owned());
+        }
+    }
+    Ok(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::damaged;
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            archive.append_data(&mut header, name, *bytes).unwrap();
+        }
+        archive.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_content_whose_bytes_are_not_those_of_its_name_is_named() {
+        let place = format!("blobs/ba/{ABC}");
+        let whole = archive(&[("trainyard.db", b"rows"), (&place, b"abc")]);
+        assert!(damaged(whole.as_slice()).unwrap().is_empty());
+        assert_eq!(damaged(archive(&[("trainyard.db", b"rows"), (&place, b"abd")]).as_slice()).unwrap(), [ABC]);
+        assert!(damaged(&whole[..1600]).is_err(), "an archive that was cut short");
+    }
 }

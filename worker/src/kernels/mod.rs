@@ -15,6 +15,7 @@ pub mod convolution;
 pub mod cross_entropy;
 mod im2col;
 mod matmul;
+pub(crate) mod memory;
 pub mod resample;
 
 use rayon::prelude::*;

@@ -170,23 +170,38 @@ for_each_isa! {
         g: (&[Lanes], View), z: (&[Lanes], View), channels: &[Channel], rows: usize, live: usize, sums: &mut [GradientSums],
     ) {
         assert_eq!((channels.len(), sums.len()), (z.1.channels, z.1.channels), "one sum per channel");
-        for (c, (channel, sums)) in channels.iter().zip(sums).enumerate() {
-            let normalization = Broadcast::<V>::new(channel);
-            let (mut shift, mut scale) = (V::zero(), V::zero());
-            for row in 0..rows {
-                for (g, z) in g.0[g.1.row(row, c)].iter().zip(&z.0[z.1.row(row, c)]) {
+        // Rows outside, as they lie in memory; even and odd columns apart, so that additions need not wait for each other.
+        let mut totals = vec![[[Lanes::ZERO; 2]; 2]; channels.len()];
+        for row in 0..rows {
+            for (c, (channel, [shifts, scales])) in channels.iter().zip(&mut totals).enumerate() {
+                let normalization = Broadcast::<V>::new(channel);
+                let mut shift = [V::load(&raw const shifts[0]), V::load(&raw const shifts[1])];
+                let mut scale = [V::load(&raw const scales[0]), V::load(&raw const scales[1])];
+                let (g, z) = (&g.0[g.1.row(row, c)], &z.0[z.1.row(row, c)]);
+                let ((pairs, last), (z_pairs, z_last)) = (g.as_chunks::<2>(), z.as_chunks::<2>());
+                let mut add = |i: usize, g: &Lanes, z: &Lanes| {
                     let centred = V::load(z).sub(normalization.mean);
                     let passed = V::load(g).gate(normalization.of(centred));
-                    shift = shift.add(passed);
-                    scale = scale.add_product(passed, centred);
+                    shift[i] = shift[i].add(passed);
+                    scale[i] = scale[i].add_product(passed, centred);
+                };
+                for (g, z) in pairs.iter().zip(z_pairs) {
+                    add(0, &g[0], &z[0]);
+                    add(1, &g[1], &z[1]);
+                }
+                for (g, z) in last.iter().zip(z_last) {
+                    add(0, g, z);
+                }
+                for i in 0..2 {
+                    shift[i].store(&raw mut shifts[i]);
+                    scale[i].store(&raw mut scales[i]);
                 }
             }
-            let (mut shifts, mut scales) = (Lanes::ZERO, Lanes::ZERO);
-            shift.store(&raw mut shifts);
-            scale.store(&raw mut scales);
+        }
+        for ((channel, sums), [shifts, scales]) in channels.iter().zip(sums).zip(&totals) {
             *sums = GradientSums {
-                shift: shifts.sum(live),
-                scale: scales.sum(live) * f64::from(channel.inverse_deviation),
+                shift: shifts.iter().map(|lanes| lanes.sum(live)).sum(),
+                scale: scales.iter().map(|lanes| lanes.sum(live)).sum::<f64>() * f64::from(channel.inverse_deviation),
             };
         }
     }

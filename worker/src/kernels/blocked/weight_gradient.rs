@@ -11,7 +11,7 @@ use super::convolve::Convolution;
 use super::even_parts;
 use super::geometry::View;
 use super::isa::{Isa, Set, for_each_isa};
-use super::vector::{LANES, Lanes, Vector};
+use super::vector::{LANES, Lanes, Vector, prefetch};
 use super::weights::{WeightShape, scatter};
 
 /// Input streams of a register tile, at most.
@@ -110,12 +110,26 @@ impl WeightGradient {
         assert!(source.height * rows.output_step == target.height * rows.input_step, "heights do not fit");
         assert_eq!(sums.len(), self.sums(groups.clone()), "sums do not fit");
         let rows_per_visit = (VISIT_POSITIONS / width).max(1);
+        let tiles = self.tiles(groups);
+        let (Some(first_tile), Some(last_tile)) = (tiles.first(), tiles.last()) else { return };
+        let outputs = first_tile.outputs.start..last_tile.outputs.end;
+        // How far beyond `input_step` rows per grid row the taps read.
+        let lead = rows.taps.iter().map(|tap| tap.input + 1 - rows.input_step.cast_signed()).max().unwrap_or(0);
         let mut visit_start = band.start;
         while visit_start < band.end {
             let visit = visit_start..band.end.min(visit_start + rows_per_visit);
             let accumulate = !(first && visit.start == band.start);
+            let next = visit.end..band.end.min(visit.end + rows_per_visit);
+            // The furthest row that the visit so far has read, and that the next one reads.
+            let furthest = |end: usize| (end * rows.input_step).saturating_add_signed(lead).min(source.height);
             let mut sums = &mut *sums;
-            for tile in self.tiles(groups.clone()) {
+            for (index, tile) in tiles.iter().enumerate() {
+                for row in furthest(next.start)..furthest(next.end) {
+                    prefetch(&input[from.start(row, 0)..from.row(row, input_channels - 1).end], index, tiles.len());
+                }
+                for row in next.start * rows.output_step..next.end * rows.output_step {
+                    prefetch(&gradient[to.start(row, outputs.start)..to.row(row, outputs.end - 1).end], index, tiles.len());
+                }
                 let (own, rest) = sums.split_at_mut(tile.streams.len() * tile.outputs.len());
                 sums = rest;
                 let grid = rows.valid(tile.row, visit.clone(), source.height);

@@ -10,7 +10,7 @@ use super::convolve::{Convolution, Start, Tile, TileTap, run};
 use super::even_parts;
 use super::geometry::View;
 use super::isa::{Isa, for_each_isa};
-use super::vector::{Lanes, Vector};
+use super::vector::{Lanes, Vector, prefetch};
 use super::weights::{Direction, WeightShape};
 
 /// Outputs per side of a tile.
@@ -51,13 +51,19 @@ pub fn packed_len(convolution: &Convolution) -> usize {
     POINTS * POINTS * convolution.input_channels * convolution.output_channels
 }
 
+/// Vectors from one point to the next in scratch memory. It is odd, so that the 36 points of a tile, which are written
+/// and read together, fall into different sets of the first cache.
+fn point_step(channels: usize) -> usize {
+    (GROUP * channels) | 1
+}
+
 /// Vectors of scratch memory that [`convolve`] needs.
 #[must_use]
 pub fn scratch_len(convolution: &Convolution) -> usize {
-    POINTS * POINTS * GROUP * (convolution.input_channels + super::convolve::TILE_CHANNELS)
+    POINTS * POINTS * (point_step(convolution.input_channels) + point_step(convolution.output_channels))
 }
 
-/// Transforms weights to `[channel tile][point][input channel][channel in tile]`.
+/// Transforms weights to `[point][channel tile][input channel][channel in tile]`.
 ///
 /// # Panics
 /// Where lengths do not fit.
@@ -65,7 +71,6 @@ pub fn pack(convolution: &Convolution, shape: &WeightShape, direction: Direction
     assert_eq!(packed.len(), packed_len(convolution), "packed weights do not fit");
     let inputs = convolution.input_channels;
     for channels in convolution.channel_tiles() {
-        let tile = &mut packed[channels.start * POINTS * POINTS * inputs..][..channels.len() * POINTS * POINTS * inputs];
         for (c, output) in channels.clone().enumerate() {
             for input in 0..inputs {
                 let kernel = shape.kernel_of(direction, input, output, weights);
@@ -80,7 +85,8 @@ pub fn pack(convolution: &Convolution, shape: &WeightShape, direction: Direction
                     let row: [f32; 3] = std::array::from_fn(|x| left[0] * g[0][x] + left[1] * g[1][x] + left[2] * g[2][x]);
                     for (x, right) in KERNEL.iter().enumerate() {
                         let value = row[0] * right[0] + row[1] * right[1] + row[2] * right[2];
-                        tile[((y * POINTS + x) * inputs + input) * channels.len() + c] = value;
+                        let matrix = (y * POINTS + x) * inputs * convolution.output_channels;
+                        packed[matrix + inputs * channels.start + input * channels.len() + c] = value;
                     }
                 }
             }
@@ -109,40 +115,51 @@ pub fn convolve(
     assert!(from.channels == inputs && to.channels == outputs, "channels do not fit");
     assert_eq!((weights.len(), scratch.len()), (packed_len(convolution), scratch_len(convolution)), "wrong lengths");
     assert!(band.start.is_multiple_of(TILE) && band.len().is_multiple_of(TILE), "band of broken tiles");
-    let (points, products) = scratch.split_at_mut(POINTS * POINTS * GROUP * inputs);
+    let (input_step, output_step) = (point_step(inputs), point_step(outputs));
+    let (points, products) = scratch.split_at_mut(POINTS * POINTS * input_step);
+    let channel_tiles = convolution.channel_tiles();
     let tiles = to.geometry.width / TILE;
+    let groups = even_parts(tiles, GROUP);
     for tile_row in (band.start..band.end).step_by(TILE) {
-        for group in even_parts(tiles, GROUP) {
+        // What the next row of tiles reads and writes, which follows in memory.
+        let source = from.geometry.row_step();
+        let ahead = (tile_row + TILE + 1).min(from.geometry.height)..(tile_row + 2 * TILE + 1).min(from.geometry.height);
+        let next_input = &input[ahead.start * source..ahead.end * source];
+        let target = to.geometry.row_step();
+        for (index, group) in groups.iter().enumerate() {
             transform_input(isa, input, from, tile_row, group.clone(), points);
-            for channels in convolution.channel_tiles() {
-                let weights = &weights[channels.start * POINTS * POINTS * inputs..];
-                for point in 0..POINTS * POINTS {
-                    let weights = &weights[point * inputs * channels.len()..][..inputs * channels.len()];
-                    let points = &points[point * inputs * GROUP..][..inputs * GROUP];
-                    let products = &mut products[point * channels.len() * GROUP..][..channels.len() * GROUP];
+            let next_output = (tile_row - band.start + TILE).min(band.len() - TILE) * target;
+            for point in 0..POINTS * POINTS {
+                let (part, parts) = (index * POINTS * POINTS + point, groups.len() * POINTS * POINTS);
+                prefetch(next_input, part, parts);
+                prefetch(&output[next_output..next_output + TILE * target], part, parts);
+                let weights = &weights[point * inputs * outputs..][..inputs * outputs];
+                let points = &points[point * input_step..][..inputs * GROUP];
+                let products = &mut products[point * output_step..][..outputs * GROUP];
+                for channels in &channel_tiles {
                     let tile = Tile {
                         input: points.as_ptr(),
                         input_column_step: 1,
                         input_channel_step: GROUP,
                         input_channels: inputs,
                         taps: &[TileTap { input: 0, matrix: 0 }],
-                        weights: weights.as_ptr(),
+                        weights: weights[channels.start * inputs..].as_ptr(),
                         bias: std::ptr::null(),
-                        output: products.as_mut_ptr(),
+                        output: products[channels.start * GROUP..].as_mut_ptr(),
                         output_column_step: 1,
                         output_channel_step: GROUP,
                         accumulate: false,
                     };
-                    // SAFETY: a tile of at most GROUP columns reads `inputs·GROUP` vectors and `inputs·channels` weights
-                    // and writes `channels·GROUP` vectors, the lengths of the three slices.
+                    // SAFETY: a tile of at most GROUP columns reads `inputs·GROUP` vectors, all of `points`, and from
+                    // `channels.start` on `inputs·channels` weights, and writes `channels·GROUP` vectors, within the
+                    // `inputs·outputs` and `outputs·GROUP` of the other two slices.
                     #[allow(unsafe_code)]
                     unsafe {
                         run(isa, &tile, group.len(), channels.len());
                     }
                 }
-                let row = tile_row - band.start;
-                transform_output(isa, products, channels, row, group.clone(), start, output, to);
             }
+            transform_output(isa, products, tile_row - band.start, group.clone(), start, output, to);
         }
     }
 }
@@ -196,8 +213,10 @@ unsafe fn output_line<V: Vector>(m: [V; POINTS]) -> [V; TILE] {
 for_each_isa! {
     /// Transforms the inputs of a group of tiles to `[point][channel][tile of the group]`.
     pub fn transform_input[V](input: &[Lanes], from: View, row: usize, group: Range<usize>, points: &mut [Lanes]) {
-        let inputs = from.channels;
-        for c in 0..inputs {
+        let step = point_step(from.channels);
+        assert!(group.len() <= GROUP && points.len() == POINTS * POINTS * step, "points do not fit");
+        let points = points.as_mut_ptr();
+        for c in 0..from.channels {
             for (t, tile) in group.clone().enumerate() {
                 let mut lines = [[V::zero(); POINTS]; POINTS];
                 for (y, line) in lines.iter_mut().enumerate() {
@@ -212,6 +231,8 @@ for_each_isa! {
                     }
                     *line = input_line(d);
                 }
+                // Points of this channel and tile: the step holds `channels·GROUP` vectors, the slice 36 steps.
+                let into = points.add(c * GROUP + t);
                 for x in 0..POINTS {
                     let mut column = [V::zero(); POINTS];
                     for (value, line) in column.iter_mut().zip(&lines) {
@@ -219,7 +240,7 @@ for_each_isa! {
                     }
                     let column = input_line(column);
                     for (y, value) in column.iter().enumerate() {
-                        value.store(&raw mut points[((y * POINTS + x) * inputs + c) * GROUP + t]);
+                        value.store(into.add((y * POINTS + x) * step));
                     }
                 }
             }
@@ -228,35 +249,42 @@ for_each_isa! {
 }
 
 for_each_isa! {
-    /// Transforms products `[point][channel][tile of the group]` to a group of tiles of some output channels.
+    /// Transforms products `[point][channel][tile of the group]` to a group of tiles.
     pub fn transform_output[V](
-        products: &[Lanes], channels: Range<usize>, row: usize, group: Range<usize>, start: Start<'_>,
-        output: &mut [Lanes], to: View,
+        products: &[Lanes], row: usize, group: Range<usize>, start: Start<'_>, output: &mut [Lanes], to: View,
     ) {
-        for (c, channel) in channels.clone().enumerate() {
+        let step = point_step(to.channels);
+        assert!(group.len() <= GROUP && products.len() == POINTS * POINTS * step, "products do not fit");
+        let products = products.as_ptr();
+        for channel in 0..to.channels {
             let bias = match start {
                 Start::Bias(bias) => V::splat(bias[channel]),
                 Start::Zero | Start::Output => V::zero(),
             };
             for (t, tile) in group.clone().enumerate() {
+                // Products of this channel and tile: the step holds `channels·GROUP` vectors, the slice 36 steps.
+                let from = products.add(channel * GROUP + t);
                 let mut lines = [[V::zero(); TILE]; POINTS];
                 for (y, line) in lines.iter_mut().enumerate() {
                     let mut m = [V::zero(); POINTS];
                     for (x, m) in m.iter_mut().enumerate() {
-                        *m = V::load(&raw const products[((y * POINTS + x) * channels.len() + c) * GROUP + t]);
+                        *m = V::load(from.add((y * POINTS + x) * step));
                     }
                     *line = output_line(m);
                 }
-                for x in 0..TILE {
+                let mut columns = [[V::zero(); TILE]; TILE];
+                for (x, results) in columns.iter_mut().enumerate() {
                     let mut column = [V::zero(); POINTS];
                     for (value, line) in column.iter_mut().zip(&lines) {
                         *value = line[x];
                     }
-                    let column = output_line(column);
-                    for (y, value) in column.iter().enumerate() {
-                        let into = &mut output[to.start(row + y, channel) + tile * TILE + x];
+                    *results = output_line(column);
+                }
+                for y in 0..TILE {
+                    let first = to.start(row + y, channel) + tile * TILE;
+                    for (into, results) in output[first..first + TILE].iter_mut().zip(&columns) {
                         let before = if matches!(start, Start::Output) { V::load(into) } else { bias };
-                        before.add(*value).store(into);
+                        before.add(results[y]).store(into);
                     }
                 }
             }

@@ -1,23 +1,23 @@
 //! The backward pass: from the gradient of the logits, which the forward pass left, to that of all parameters.
 
+use rayon::ScopeFifo;
 use rayon::prelude::*;
 
 use super::forward::block;
 use super::plan::{InputGradient, MapView, Normalization, Plan, Stage};
-use super::workspace::{CHUNKS, Maps, Scratch, StageState, Task, Workspace, band_rows};
+use super::workspace::{Maps, Scratch, StageState, Task, Workspace, band_rows, chunks as chunks_of};
 use crate::kernels::blocked::convolve::Start;
 use crate::kernels::blocked::normalize::{ChannelGradient, GradientSums, gradient_sums, input_gradient};
 use crate::kernels::blocked::pool::max_pool_gradient;
 use crate::kernels::blocked::softmax::channel_sums;
 use crate::kernels::blocked::weight_gradient::add_lanes;
-use crate::kernels::blocked::weights::Direction;
 use crate::kernels::blocked::{Isa, Lanes, even_parts};
 
 /// Parts that the output channels of a weight gradient are cut into, beside the chunks of the batch.
 const GROUP_PARTS: usize = 2;
 
 /// Writes the gradient of every parameter. That of a bias before batch norm is exactly zero.
-pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32], gradient: &mut [f32]) {
+pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, gradient: &mut [f32]) {
     gradient.fill(0.0);
     let Workspace { isa, images, maps, stages, scratch, output_sums, .. } = workspace;
     let (isa, images) = (*isa, *images);
@@ -36,24 +36,34 @@ pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32
         };
         let (before, from_here) = stages.split_at_mut(index);
         let StageState { chunks, backward_weights, .. } = &mut from_here[0];
+        // The large tasks of the weight gradient first, then the small ones of the input gradient even the threads out.
         let Some(to) = &stage.input_gradient else {
-            weight_gradients(isa, images, (maps.get(stage.input), maps.get(source)), stage, source, scratch, chunks);
-            stage.weight_gradient.finish(&stage.shape, chunks, &mut gradient[stage.weight.clone()]);
+            let operands = (maps.get(stage.input), maps.get(source));
+            rayon::scope_fifo(|scope| weight_gradients(scope, isa, images, operands, stage, source, scratch, chunks));
             continue;
         };
-        let weights = &parameters[stage.weight.clone()];
-        to.path.pack(&stage.shape, Direction::Backward, weights, backward_weights);
         let completed = &plan.stages[to.completes];
         let [target, z, input, from] = maps.disjoint([to.to, completed.normalized(), stage.input, source]);
-        rayon::join(
-            || weight_gradients(isa, images, (input, from), stage, source, scratch, chunks),
-            || {
-                let state = &mut before[to.completes];
-                input_gradients((isa, scratch), images, (from, source), to, backward_weights, target, (z, completed), state);
-            },
-        );
-        stage.weight_gradient.finish(&stage.shape, chunks, &mut gradient[stage.weight.clone()]);
+        let (z, input, from, state) = (&*z, &*input, &*from, &mut before[to.completes]);
+        rayon::scope_fifo(|scope| {
+            weight_gradients(scope, isa, images, (input, from), stage, source, scratch, chunks);
+            input_gradients(scope, (isa, scratch), images, (from, source), to, backward_weights, target, (z, completed), state);
+        });
     }
+    finish_weight_gradients(plan, stages, gradient);
+}
+
+/// Adds up the chunks of all weight gradients, whose parameters follow one another stage by stage.
+fn finish_weight_gradients(plan: &Plan, stages: &[StageState], gradient: &mut [f32]) {
+    let (mut tasks, mut rest, mut at) = (Vec::with_capacity(stages.len()), gradient, 0);
+    for (stage, state) in plan.stages.iter().zip(stages) {
+        let (_, from_here) = rest.split_at_mut(stage.weight.start - at);
+        let own;
+        (own, rest) = from_here.split_at_mut(stage.weight.len());
+        at = stage.weight.end;
+        tasks.push((stage, state, own));
+    }
+    tasks.into_par_iter().with_max_len(1).for_each(|(stage, state, own)| stage.weight_gradient.finish(&stage.shape, &state.chunks, own));
 }
 
 /// The gradients of batch norm's weight and bias, and how the gradient of its input comes from that of its output.
@@ -121,53 +131,55 @@ fn bias_gradient(isa: Isa, images: usize, maps: &Maps, stage: &Stage, sums: &mut
     }
 }
 
-/// The weight gradients of the chunks of the batch.
-fn weight_gradients(
+/// Starts the weight gradients of the chunks of the batch.
+#[allow(clippy::too_many_arguments)]
+fn weight_gradients<'a>(
+    scope: &ScopeFifo<'a>,
     isa: Isa,
     images: usize,
-    (input, from): (&[Lanes], &[Lanes]),
-    stage: &Stage,
+    (input, from): (&'a [Lanes], &'a [Lanes]),
+    stage: &'a Stage,
     source: MapView,
-    scratch: &Scratch,
-    chunks: &mut [f32],
+    scratch: &'a Scratch,
+    chunks: &'a mut [f32],
 ) {
     let weight_gradient = &stage.weight_gradient;
     let (input_view, view) = (stage.input.view, source.view);
     let grid = view.geometry.height / stage.path.convolution.rows.output_step;
     let blocks = crate::kernels::blocked::geometry::blocks(images);
     let parts = even_parts(weight_gradient.groups(), weight_gradient.groups().div_ceil(GROUP_PARTS));
-    let mut tasks = Vec::with_capacity(CHUNKS * parts.len());
     let len = weight_gradient.sums(0..weight_gradient.groups());
-    for (chunk, mut sums) in even_parts(blocks, blocks.div_ceil(CHUNKS)).into_iter().zip(chunks.chunks_mut(len)) {
+    for (chunk, mut sums) in chunks_of(blocks).into_iter().zip(chunks.chunks_mut(len)) {
         for groups in &parts {
             let own;
             (own, sums) = sums.split_at_mut(weight_gradient.sums(groups.clone()));
-            tasks.push((chunk.clone(), groups.clone(), own));
+            let (chunk, groups) = (chunk.clone(), groups.clone());
+            scope.spawn_fifo(move |_| {
+                scratch.with(own.len(), |sums| {
+                    for b in chunk.clone() {
+                        let operands = ((block(input, input_view, b), input_view), (block(from, view, b), view));
+                        let first = b == chunk.start;
+                        weight_gradient.add_block(isa, groups.clone(), 0..grid, operands.0, operands.1, first, sums);
+                    }
+                    add_lanes(isa, sums, own);
+                });
+            });
         }
     }
-    tasks.into_par_iter().with_max_len(1).for_each(|(chunk, groups, into)| {
-        scratch.with(into.len(), |sums| {
-            for b in chunk.clone() {
-                let operands = ((block(input, input_view, b), input_view), (block(from, view, b), view));
-                let first = b == chunk.start;
-                weight_gradient.add_block(isa, groups.clone(), 0..grid, operands.0, operands.1, first, sums);
-            }
-            add_lanes(isa, sums, into);
-        });
-    });
 }
 
-/// The gradient of the stage's input, with the sums that the batch norm before it needs.
+/// Starts the gradient of the stage's input, with the sums that the batch norm before it needs.
 #[allow(clippy::too_many_arguments)]
-fn input_gradients(
-    (isa, scratch): (Isa, &Scratch),
+fn input_gradients<'a>(
+    scope: &ScopeFifo<'a>,
+    (isa, scratch): (Isa, &'a Scratch),
     images: usize,
-    (from, source): (&[Lanes], MapView),
-    to: &InputGradient,
-    weights: &[f32],
-    target: &mut [Lanes],
-    (z, completed): (&[Lanes], &Stage),
-    state: &mut StageState,
+    (from, source): (&'a [Lanes], MapView),
+    to: &'a InputGradient,
+    weights: &'a [f32],
+    target: &'a mut [Lanes],
+    (z, completed): (&'a [Lanes], &Stage),
+    state: &'a mut StageState,
 ) {
     let Some(norm) = &completed.normalization else { return };
     let (z_view, gradient_view, view) = (completed.normalized().view, norm.gradient.view, to.to.view);
@@ -179,17 +191,16 @@ fn input_gradients(
     let StageState { gradient_sums: sums, channels, .. } = state;
     // Bands that there are not have no part in the sums.
     sums.fill(GradientSums::default());
-    target
-        .par_chunks_mut(rows * view.geometry.row_step())
-        .zip(z.par_chunks(rows * z_view.geometry.row_step()))
-        .zip(sums.par_chunks_mut(z_view.channels))
-        .with_max_len(1)
-        .enumerate()
-        .for_each(|(index, ((target, z), sums))| {
+    let channels = channels.as_slice();
+    let targets = target.chunks_mut(rows * view.geometry.row_step());
+    let tasks = targets.zip(z.chunks(rows * z_view.geometry.row_step())).zip(sums.chunks_mut(z_view.channels));
+    for (index, ((target, z), sums)) in tasks.enumerate() {
+        scope.spawn_fifo(move |_| {
             let task = Task::new(index, bands, images);
             let band = task.band * grid..(task.band + 1) * grid;
             let block = block(from, source.view, task.block);
             to.path.run(isa, scratch, (block, source.view), weights, start, band, (target, view));
             gradient_sums(isa, (target, gradient_view), (z, z_view), channels, rows, task.live, sums);
         });
+    }
 }

@@ -28,9 +28,14 @@ pub(super) enum Finish {
 /// given, else the batch's, which stay in the workspace.
 pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32], running: Option<&[f32]>, finish: Finish) -> Score {
     let Workspace { isa, images, maps, stages, scratch, .. } = workspace;
-    for (stage, state) in plan.stages.iter().zip(stages.iter_mut()) {
+    plan.stages.par_iter().zip(stages.par_iter_mut()).with_max_len(1).for_each(|(stage, state)| {
         let weights = &parameters[stage.weight.clone()];
         stage.path.pack(&stage.shape, Direction::Forward, weights, &mut state.forward_weights);
+        if let (Some(gradient), Finish::Loss) = (&stage.input_gradient, finish) {
+            gradient.path.pack(&stage.shape, Direction::Backward, weights, &mut state.backward_weights);
+        }
+    });
+    for (stage, state) in plan.stages.iter().zip(stages.iter_mut()) {
         let Some(norm) = &stage.normalization else { continue };
         let bias = &parameters[stage.bias.clone()];
         let bands = if stage.pooled.is_some() {

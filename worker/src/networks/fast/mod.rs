@@ -161,7 +161,8 @@ impl ColourizationNetwork for FastNetwork {
         let mut guard = lock(&self.evaluation);
         let Engine { plan, workspace } = self.load(&mut guard, grey, false)?;
         let parameters = self.parameters().to_vec1::<f32>()?;
-        forward(plan, workspace, &parameters, Some(&self.buffers.running), Finish::Logits);
+        let running = Some(self.buffers.running.as_slice());
+        rayon::scope(|_| forward(plan, workspace, &parameters, running, Finish::Logits));
         let (images, _, height, width) = grey.dims4()?;
         let view = plan.logits().view;
         let image = view.channels * height * width;
@@ -180,7 +181,8 @@ impl ColourizationNetwork for FastNetwork {
         self.load_classes(engine, grey, classes)?;
         let parameters = self.parameters().to_vec1::<f32>()?;
         let Engine { plan, workspace } = engine;
-        Ok(forward(plan, workspace, &parameters, Some(&self.buffers.running), Finish::Score))
+        let running = Some(self.buffers.running.as_slice());
+        Ok(rayon::scope(|_| forward(plan, workspace, &parameters, running, Finish::Score)))
     }
 
     fn buffers(&self) -> Buffers {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Storage, Tensor, Var, bail};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, Var, bail};
 
 use super::backward::backward;
 use super::forward::{Finish, forward};
@@ -40,7 +40,9 @@ impl CustomOp1 for Loss {
         let Some(Engine { plan, workspace }) = &mut *guard else {
             bail!("{}: no batch was loaded", self.name());
         };
-        let score = forward(plan, workspace, values(storage, layout)?, None, Finish::Loss);
+        let values = values(storage, layout)?;
+        // Inside the pool, where one parallel loop after another starts without waking a thread.
+        let score = rayon::scope(|_| forward(plan, workspace, values, None, Finish::Loss));
         let (loss, _) = score.means();
         Ok((CpuStorage::F32(vec![loss as f32]), Shape::from(())))
     }
@@ -69,12 +71,8 @@ impl Loss {
         if workspace.generation != self.generation {
             bail!("{}: backward of a loss that is not the network's newest", self.name());
         }
-        let (storage, layout) = parameters.storage_and_layout();
-        let Storage::Cpu(storage) = &*storage else {
-            bail!("{}: the parameters left the CPU", self.name());
-        };
         let mut gradient = vec![0.0; parameters.elem_count()];
-        backward(plan, workspace, values(storage, layout)?, &mut gradient);
+        rayon::scope(|_| backward(plan, workspace, &mut gradient));
         Tensor::from_vec(gradient, parameters.shape(), &Device::Cpu)
     }
 }

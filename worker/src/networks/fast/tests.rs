@@ -90,10 +90,35 @@ fn gradients_agree_at_states_along_a_training_run() {
 }
 
 #[test]
+fn the_loss_curve_of_a_training_run_is_that_of_the_readable_network() {
+    for kind in KINDS {
+        let config = config(kind, 3);
+        let batch = batch(19, 1, 8, 8, 5);
+        let curve = |network: &mut dyn ColourizationNetwork| {
+            let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+            let adam = VarOptimizerConfig { optimizer: adam, learning_rate: 1e-3 };
+            let mut adam = VarOptimizer::new(vec![network.parameters().clone()], adam).unwrap();
+            let losses = (0..50).map(|_| {
+                let loss = network.loss(&batch.0, &batch.1).unwrap();
+                adam.step(&loss.backward().unwrap()).unwrap();
+                loss.to_scalar::<f32>().unwrap()
+            });
+            losses.collect::<Vec<f32>>()
+        };
+        let own = curve(&mut FastNetwork::new(&config).unwrap());
+        let reference = curve(&mut ReadableNetwork::new(&config, &Device::Cpu).unwrap());
+        assert!(reference[49] < 0.98 * reference[0], "{kind:?} does not learn: {reference:?}");
+        for (step, (own, reference)) in own.iter().zip(&reference).enumerate() {
+            assert!((own - reference).abs() <= 1e-3 * reference, "{kind:?} step {step}: {own} {reference}");
+        }
+    }
+}
+
+#[test]
 fn bits_are_the_same_for_any_number_of_threads_and_after_batches_of_other_sizes() {
     for kind in KINDS {
         let batch_of = |images| batch(images, 1, 16, 16, 5);
-        let run = |threads: usize, before: &[usize]| {
+        let run = |threads: usize, images: usize, before: &[usize]| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut network = FastNetwork::new(&config(kind, 3)).unwrap();
@@ -102,16 +127,18 @@ fn bits_are_the_same_for_any_number_of_threads_and_after_batches_of_other_sizes(
                 }
                 let fresh = FastNetwork::new(&config(kind, 3)).unwrap();
                 network.load_buffers(&fresh.buffers()).unwrap();
-                let (loss, mut values) = step(&mut network, &batch_of(37));
+                let (loss, mut values) = step(&mut network, &batch_of(images));
                 values.push(loss);
                 values.extend(network.buffers().running);
                 values.extend(network.logits(&batch_of(5).0).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
                 values.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
             })
         };
-        let expected = run(1, &[]);
-        for (threads, before) in [(2, &[][..]), (3, &[]), (8, &[]), (2, &[50, 3])] {
-            assert!(run(threads, before) == expected, "{kind:?} on {threads} threads after {before:?}");
+        for images in [37, 70] {
+            let expected = run(1, images, &[]);
+            for (threads, before) in [(2, &[][..]), (3, &[]), (8, &[]), (2, &[50, 3]), (2, &[100])] {
+                assert!(run(threads, images, before) == expected, "{kind:?} {images} on {threads} threads after {before:?}");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The arena of a fast network: every map, sum and packed weight of a step, allocated once per image and batch size.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::plan::{MapView, Plan, Stage};
@@ -7,7 +8,8 @@ use crate::kernels::blocked::geometry::{blocks, live_lanes};
 use crate::kernels::blocked::normalize::{Channel, ChannelGradient, GradientSums, Moments};
 use crate::kernels::blocked::pool::Argmax;
 use crate::kernels::blocked::softmax::{BandScore, Classes};
-use crate::kernels::blocked::{Isa, Lanes};
+use crate::kernels::blocked::{Isa, Lanes, even_parts};
+use crate::kernels::memory::resize;
 
 /// Bands an image is cut into, at least; each is one task.
 const BANDS: usize = 4;
@@ -15,8 +17,13 @@ const BANDS: usize = 4;
 /// The most vectors of a map in one band, so that what is done to it after the convolution finds it in the second cache.
 const BAND_VECTORS: usize = 1 << 13;
 
-/// Chunks that a batch is cut into for weight gradients, each with sums of its own.
-pub(super) const CHUNKS: usize = 4;
+/// Chunks that a batch is cut into for weight gradients, at most, each with sums of its own.
+const CHUNKS: usize = 4;
+
+/// The chunks of blocks for weight gradients.
+pub(super) fn chunks(blocks: usize) -> Vec<Range<usize>> {
+    even_parts(blocks, blocks.div_ceil(CHUNKS))
+}
 
 /// Rows of a band of a grid, a divisor of its height, so that every task has the same shape.
 pub(super) fn band_rows(height: usize, row_vectors: usize) -> usize {
@@ -118,9 +125,9 @@ impl Workspace {
         self.maps.0.resize_with(plan.maps.len(), Vec::new);
         for ((map, geometry), &training_only) in self.maps.0.iter_mut().zip(&plan.maps).zip(&plan.training_only) {
             let wanted = if training_only && !self.training { 0 } else { blocks * geometry.block_len() };
-            map.resize(wanted, Lanes::ZERO);
+            resize(map, wanted, Lanes::ZERO);
         }
-        self.classes.resize(blocks * plan.height * plan.width, Lanes::ZERO);
+        resize(&mut self.classes, blocks * plan.height * plan.width, Lanes::ZERO);
         self.stages.resize_with(plan.stages.len(), StageState::default);
         for (stage, state) in plan.stages.iter().zip(&mut self.stages) {
             state.prepare(stage, blocks, self.training);
@@ -138,7 +145,7 @@ impl StageState {
         let z = stage.normalized().view;
         if stage.pooled.is_some() {
             let pixels = z.geometry.height * z.geometry.width;
-            self.argmax.resize(blocks * pixels * z.channels, Lanes::ZERO);
+            resize(&mut self.argmax, blocks * pixels * z.channels, Lanes::ZERO);
         }
         self.channels.resize(z.channels, Channel::default());
         self.moments.resize(blocks * z.geometry.height * z.channels, Moments::default());
@@ -152,7 +159,7 @@ impl StageState {
             self.backward_weights.resize(gradient.path.packed_len(), 0.0);
         }
         let sums = stage.weight_gradient.sums(0..stage.weight_gradient.groups());
-        self.chunks.resize(CHUNKS.min(blocks) * sums, 0.0);
+        self.chunks.resize(chunks(blocks).len() * sums, 0.0);
     }
 }
 
@@ -182,7 +189,7 @@ impl Scratch {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut buffer = taken.unwrap_or_default();
         if buffer.len() < len {
-            buffer.resize(len, Lanes::ZERO);
+            resize(&mut buffer, len, Lanes::ZERO);
         }
         f(&mut buffer[..len]);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);

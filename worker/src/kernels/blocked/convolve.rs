@@ -218,6 +218,10 @@ pub(super) unsafe fn run(isa: Isa, tile: &Tile<'_>, columns: usize, channels: us
         Set::Avx2 => dispatch!(run_avx2),
         #[cfg(target_arch = "x86_64")]
         Set::Avx512 => dispatch!(run_avx512),
+        #[cfg(target_arch = "x86_64")]
+        Set::NarrowAvx2 => dispatch!(run_narrow_avx2),
+        #[cfg(target_arch = "x86_64")]
+        Set::NarrowAvx512 => dispatch!(run_narrow_avx512),
     }
 }
 
@@ -233,20 +237,44 @@ unsafe fn run_portable<const P: usize, const C: usize>(tile: &Tile<'_>) {
 #[allow(unsafe_code)]
 unsafe fn run_avx2<const P: usize, const C: usize>(tile: &Tile<'_>) {
     use super::vector::LANES;
-    use super::x86::Half;
     for half in 0..2 {
-        for column in (0..P).step_by(2) {
-            // SAFETY: the caller's; each half of the lanes of each column is walked once.
-            unsafe {
-                let part = Tile {
-                    input: tile.input.add(column * tile.input_column_step).cast::<f32>().add(half * LANES / 2).cast(),
-                    output: tile.output.add(column * tile.output_column_step).cast::<f32>().add(half * LANES / 2).cast(),
-                    ..*tile
-                };
-                if column + 1 < P { body::<Half, 2, C>(&part) } else { body::<Half, 1, C>(&part) }
-            }
+        // SAFETY: the caller's; each half of the lanes is walked once.
+        unsafe {
+            run_narrow_avx2::<P, C>(&Tile {
+                input: tile.input.cast::<f32>().add(half * LANES / 2).cast(),
+                output: tile.output.cast::<f32>().add(half * LANES / 2).cast(),
+                ..*tile
+            });
         }
     }
+}
+
+/// Two columns at a time of the eight lanes that the pointers point to.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[allow(unsafe_code)]
+unsafe fn run_narrow_avx2<const P: usize, const C: usize>(tile: &Tile<'_>) {
+    use super::x86::Half;
+    for column in (0..P).step_by(2) {
+        // SAFETY: the caller's; each column is walked once.
+        unsafe {
+            let part = Tile {
+                input: tile.input.add(column * tile.input_column_step),
+                output: tile.output.add(column * tile.output_column_step),
+                ..*tile
+            };
+            if column + 1 < P { body::<Half, 2, C>(&part) } else { body::<Half, 1, C>(&part) }
+        }
+    }
+}
+
+/// All columns at once of the eight lanes that the pointers point to.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+#[allow(unsafe_code)]
+unsafe fn run_narrow_avx512<const P: usize, const C: usize>(tile: &Tile<'_>) {
+    // SAFETY: the caller's.
+    unsafe { body::<super::x86::Half, P, C>(tile) }
 }
 
 #[cfg(target_arch = "x86_64")]

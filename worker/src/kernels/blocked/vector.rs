@@ -25,6 +25,26 @@ impl Lanes {
     }
 }
 
+/// The numbers of some vectors, one after the other.
+#[must_use]
+pub fn numbers(lanes: &[Lanes]) -> &[f32] {
+    // SAFETY: `Lanes` is an array of floats and nothing else, so a slice of them is one of floats.
+    #[allow(unsafe_code)]
+    unsafe {
+        std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * LANES)
+    }
+}
+
+/// As [`numbers`], to write.
+#[must_use]
+pub fn numbers_mut(lanes: &mut [Lanes]) -> &mut [f32] {
+    // SAFETY: as for `numbers`; the borrow is the only one.
+    #[allow(unsafe_code)]
+    unsafe {
+        std::slice::from_raw_parts_mut(lanes.as_mut_ptr().cast(), lanes.len() * LANES)
+    }
+}
+
 /// Asks for the cache lines of `part`-th of `parts` of a slice, ahead of their use. Nothing is read, so the hint has no
 /// effect on what is computed.
 #[inline]
@@ -82,6 +102,14 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn splat(value: f32) -> Self {
         // SAFETY: a reference is a valid pointer; the caller vouches for the instruction set.
         unsafe { Self::broadcast(&raw const value) }
+    }
+    /// Transposes eight rows of eight numbers; rows start at multiples of 32 bytes, steps are between rows.
+    #[inline(always)]
+    unsafe fn transpose_octets(from: *const f32, from_step: usize, into: *mut f32, into_step: usize) {
+        for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
+            // SAFETY: the caller vouches for the pointers.
+            unsafe { *into.add(column * into_step + row) = *from.add(row * from_step + column) };
+        }
     }
 }
 

@@ -109,6 +109,10 @@ impl WeightGradient {
         assert!(width * columns.output_step == target.width && band.end * rows.output_step <= target.height);
         assert!(source.height * rows.output_step == target.height * rows.input_step, "heights do not fit");
         assert_eq!(sums.len(), self.sums(groups.clone()), "sums do not fit");
+        if first && isa.is_narrow() {
+            // What the kernels leave alone is added up with the rest.
+            sums.fill(Lanes::ZERO);
+        }
         let rows_per_visit = (VISIT_POSITIONS / width).max(1);
         let tiles = self.tiles(groups);
         let (Some(first_tile), Some(last_tile)) = (tiles.first(), tiles.last()) else { return };
@@ -196,7 +200,24 @@ impl WeightGradient {
 for_each_isa! {
     /// The sum of each vector's lanes, as a tree over halves.
     pub fn add_lanes[V](sums: &[Lanes], into: &mut [f32]) {
-        for (into, lanes) in into.iter_mut().zip(sums) {
+        // Eight vectors at a time: halves are added, then lanes become vectors, so that each addition serves all eight.
+        let (octets, rest) = sums.as_chunks::<8>();
+        let (octets_into, rest_into) = into.split_at_mut(8 * octets.len());
+        for (octet, into) in octets.iter().zip(octets_into.as_chunks_mut::<8>().0) {
+            let mut halves = [Lanes::ZERO; 8];
+            for (half, sum) in halves.iter_mut().zip(octet) {
+                for i in 0..LANES / 2 {
+                    half.0[i] = sum.0[i] + sum.0[i + LANES / 2];
+                }
+            }
+            let mut by_lane = [Lanes::ZERO; 8];
+            V::transpose_octets(halves.as_ptr().cast(), LANES, by_lane.as_mut_ptr().cast(), LANES);
+            for (i, into) in into.iter_mut().enumerate() {
+                let l = |lane: usize| by_lane[lane].0[i];
+                *into = ((l(0) + l(4)) + (l(2) + l(6))) + ((l(1) + l(5)) + (l(3) + l(7)));
+            }
+        }
+        for (into, lanes) in rest_into.iter_mut().zip(rest) {
             let mut lanes = lanes.0;
             let mut half = LANES / 2;
             while half > 0 {
@@ -249,6 +270,10 @@ unsafe fn run(isa: Isa, visit: &Visit, streams: usize, outputs: usize) {
         Set::Avx2 => dispatch!(run_avx2),
         #[cfg(target_arch = "x86_64")]
         Set::Avx512 => dispatch!(run_avx512),
+        #[cfg(target_arch = "x86_64")]
+        Set::NarrowAvx2 => dispatch!(run_narrow_avx2),
+        #[cfg(target_arch = "x86_64")]
+        Set::NarrowAvx512 => dispatch!(run_narrow_avx512),
     }
 }
 
@@ -263,24 +288,44 @@ unsafe fn run_portable<const A: usize, const B: usize>(visit: &Visit) {
 #[target_feature(enable = "avx2,fma")]
 #[allow(unsafe_code)]
 unsafe fn run_avx2<const A: usize, const B: usize>(visit: &Visit) {
-    use super::x86::Half;
     for half in 0..2 {
-        for first in (0..A).step_by(3) {
-            let mut part = Visit { outputs: visit.outputs.cast::<f32>().wrapping_add(half * LANES / 2).cast(), ..*visit };
-            for (own, stream) in part.streams.iter_mut().zip(&visit.streams[first..A]) {
-                *own = stream.cast::<f32>().wrapping_add(half * LANES / 2).cast();
-            }
-            part.sums = visit.sums.wrapping_add(first * B).cast::<f32>().wrapping_add(half * LANES / 2).cast();
-            // SAFETY: the caller's; each half of the lanes of each stream is walked once.
-            unsafe {
-                match A - first {
-                    1 => body::<Half, 1, B>(&part),
-                    2 => body::<Half, 2, B>(&part),
-                    _ => body::<Half, 3, B>(&part),
-                }
+        let mut part = Visit { outputs: visit.outputs.cast::<f32>().wrapping_add(half * LANES / 2).cast(), ..*visit };
+        for stream in &mut part.streams {
+            *stream = stream.cast::<f32>().wrapping_add(half * LANES / 2).cast();
+        }
+        part.sums = visit.sums.cast::<f32>().wrapping_add(half * LANES / 2).cast();
+        // SAFETY: the caller's; each half of the lanes is walked once.
+        unsafe { run_narrow_avx2::<A, B>(&part) }
+    }
+}
+
+/// Up to three streams at a time of the eight lanes that the pointers point to.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[allow(unsafe_code)]
+unsafe fn run_narrow_avx2<const A: usize, const B: usize>(visit: &Visit) {
+    use super::x86::Half;
+    for first in (0..A).step_by(3) {
+        let mut part = Visit { sums: visit.sums.wrapping_add(first * B), ..*visit };
+        part.streams[..A - first].copy_from_slice(&visit.streams[first..A]);
+        // SAFETY: the caller's; each stream is walked once.
+        unsafe {
+            match A - first {
+                1 => body::<Half, 1, B>(&part),
+                2 => body::<Half, 2, B>(&part),
+                _ => body::<Half, 3, B>(&part),
             }
         }
     }
+}
+
+/// All streams at once of the eight lanes that the pointers point to.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+#[allow(unsafe_code)]
+unsafe fn run_narrow_avx512<const A: usize, const B: usize>(visit: &Visit) {
+    // SAFETY: the caller's.
+    unsafe { body::<super::x86::Half, A, B>(visit) }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -73,6 +73,11 @@ unsafe impl Vector for __m512 {
         unsafe { _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), self) }
     }
     #[inline(always)]
+    unsafe fn transpose_octets(from: *const f32, from_step: usize, into: *mut f32, into_step: usize) {
+        // SAFETY: the caller vouches for the instruction set and the pointers.
+        unsafe { transpose_octets(from, from_step, into, into_step) }
+    }
+    #[inline(always)]
     unsafe fn power_of_two(self) -> Self {
         // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(_mm512_castps_si512(self), _mm512_set1_epi32(127)))) }
@@ -173,6 +178,11 @@ unsafe impl Vector for Pair {
         }
     }
     #[inline(always)]
+    unsafe fn transpose_octets(from: *const f32, from_step: usize, into: *mut f32, into_step: usize) {
+        // SAFETY: the caller vouches for the instruction set and the pointers.
+        unsafe { transpose_octets(from, from_step, into, into_step) }
+    }
+    #[inline(always)]
     unsafe fn power_of_two(self) -> Self {
         // SAFETY: the caller vouches for the instruction set.
         unsafe {
@@ -260,12 +270,49 @@ unsafe impl Vector for Half {
         unsafe { Self(_mm256_blendv_ps(other.0, self.0, _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0))) }
     }
     #[inline(always)]
+    unsafe fn transpose_octets(from: *const f32, from_step: usize, into: *mut f32, into_step: usize) {
+        // SAFETY: the caller vouches for the instruction set and the pointers.
+        unsafe { transpose_octets(from, from_step, into, into_step) }
+    }
+    #[inline(always)]
     unsafe fn power_of_two(self) -> Self {
         // SAFETY: the caller vouches for the instruction set.
         unsafe {
             let bias = _mm256_set1_epi32(127);
             let low = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_castps_si256(self.0), bias));
             Self(_mm256_castsi256_ps(low))
+        }
+    }
+}
+
+/// # Safety
+/// On a processor that has AVX; eight numbers can be read and written in each of eight rows, which start at multiples of
+/// 32 bytes.
+#[inline(always)]
+#[allow(unsafe_code, clippy::inline_always)]
+unsafe fn transpose_octets(from: *const f32, from_step: usize, into: *mut f32, into_step: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = _mm256_load_ps(from.add(r * from_step));
+        }
+        // Pairs of rows, then pairs of pairs, in each half; then the halves.
+        let mut pairs = rows;
+        for r in (0..8).step_by(2) {
+            pairs[r] = _mm256_unpacklo_ps(rows[r], rows[r + 1]);
+            pairs[r + 1] = _mm256_unpackhi_ps(rows[r], rows[r + 1]);
+        }
+        let mut fours = rows;
+        for r in (0..8).step_by(4) {
+            fours[r] = _mm256_shuffle_ps::<0x44>(pairs[r], pairs[r + 2]);
+            fours[r + 1] = _mm256_shuffle_ps::<0xee>(pairs[r], pairs[r + 2]);
+            fours[r + 2] = _mm256_shuffle_ps::<0x44>(pairs[r + 1], pairs[r + 3]);
+            fours[r + 3] = _mm256_shuffle_ps::<0xee>(pairs[r + 1], pairs[r + 3]);
+        }
+        for c in 0..4 {
+            _mm256_store_ps(into.add(c * into_step), _mm256_permute2f128_ps::<0x20>(fours[c], fours[c + 4]));
+            _mm256_store_ps(into.add((c + 4) * into_step), _mm256_permute2f128_ps::<0x31>(fours[c], fours[c + 4]));
         }
     }
 }

@@ -7,14 +7,11 @@ use super::forward::block;
 use super::plan::{InputGradient, MapView, Normalization, Plan, Stage};
 use super::workspace::{Maps, Scratch, StageState, Task, Workspace, band_rows, chunks as chunks_of};
 use crate::kernels::blocked::convolve::Start;
+use crate::kernels::blocked::geometry::blocks;
 use crate::kernels::blocked::normalize::{ChannelGradient, GradientSums, gradient_sums, input_gradient};
 use crate::kernels::blocked::pool::max_pool_gradient;
 use crate::kernels::blocked::softmax::channel_sums;
-use crate::kernels::blocked::weight_gradient::add_lanes;
-use crate::kernels::blocked::{Isa, Lanes, even_parts};
-
-/// Parts that the output channels of a weight gradient are cut into, beside the chunks of the batch.
-const GROUP_PARTS: usize = 2;
+use crate::kernels::blocked::{Isa, Lanes};
 
 /// Writes the gradient of every parameter. That of a bias before batch norm is exactly zero.
 pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, gradient: &mut [f32]) {
@@ -96,7 +93,8 @@ fn through_rectifier(isa: Isa, images: usize, maps: &mut Maps, stage: &Stage, no
         let [g, z] = maps.disjoint([norm.gradient, stage.normalized()]);
         let tasks = g.par_chunks_mut(rows * view.geometry.row_step()).zip(z.par_chunks(z_len)).enumerate();
         return tasks.for_each(|(index, (g, z))| {
-            input_gradient(isa, (g, view), (z, z_view), channels, rows, Task::new(index, bands, images).live);
+            let task = Task::new(index, bands, images);
+            input_gradient(task.isa(isa), (g, view), (z, z_view), channels, rows, task.live);
         });
     }
     let wide_view = stage.output.view;
@@ -107,8 +105,9 @@ fn through_rectifier(isa: Isa, images: usize, maps: &mut Maps, stage: &Stage, no
         .zip(state.argmax.par_chunks(rows * z_view.geometry.width * z_view.channels))
         .enumerate()
         .for_each(|(index, (((g, z), wide), argmax))| {
-            let live = Task::new(index, bands, images).live;
-            input_gradient(isa, (g, view), (z, z_view), channels, rows, live);
+            let task = Task::new(index, bands, images);
+            let isa = task.isa(isa);
+            input_gradient(isa, (g, view), (z, z_view), channels, rows, task.live);
             max_pool_gradient(isa, (g, view), argmax, rows, (wide, wide_view));
         });
 }
@@ -123,7 +122,8 @@ fn bias_gradient(isa: Isa, images: usize, maps: &Maps, stage: &Stage, sums: &mut
     let count = map.len() / (rows * view.geometry.row_step());
     map.par_chunks(rows * view.geometry.row_step()).zip(sums.par_chunks_mut(view.channels)).enumerate().for_each(
         |(index, (band, sums))| {
-            channel_sums(isa, (band, view), rows, Task::new(index, bands, images).live, sums);
+            let task = Task::new(index, bands, images);
+            channel_sums(task.isa(isa), (band, view), rows, task.live, sums);
         },
     );
     for (c, gradient) in gradient.iter_mut().enumerate() {
@@ -145,25 +145,12 @@ fn weight_gradients<'a>(
 ) {
     let weight_gradient = &stage.weight_gradient;
     let (input_view, view) = (stage.input.view, source.view);
-    let grid = view.geometry.height / stage.path.convolution.rows.output_step;
-    let blocks = crate::kernels::blocked::geometry::blocks(images);
-    let parts = even_parts(weight_gradient.groups(), weight_gradient.groups().div_ceil(GROUP_PARTS));
-    let len = weight_gradient.sums(0..weight_gradient.groups());
-    for (chunk, mut sums) in chunks_of(blocks).into_iter().zip(chunks.chunks_mut(len)) {
-        for groups in &parts {
+    for (chunk, mut sums) in chunks_of(blocks(images)).into_iter().zip(chunks.chunks_mut(weight_gradient.sums())) {
+        for part in weight_gradient.parts() {
             let own;
-            (own, sums) = sums.split_at_mut(weight_gradient.sums(groups.clone()));
-            let (chunk, groups) = (chunk.clone(), groups.clone());
-            scope.spawn_fifo(move |_| {
-                scratch.with(own.len(), |sums| {
-                    for b in chunk.clone() {
-                        let operands = ((block(input, input_view, b), input_view), (block(from, view, b), view));
-                        let first = b == chunk.start;
-                        weight_gradient.add_block(isa, groups.clone(), 0..grid, operands.0, operands.1, first, sums);
-                    }
-                    add_lanes(isa, sums, own);
-                });
-            });
+            (own, sums) = sums.split_at_mut(part.sums);
+            let chunk = chunk.clone();
+            scope.spawn_fifo(move |_| weight_gradient.run(isa, scratch, part, images, chunk, (input, input_view), (from, view), own));
         }
     }
 }
@@ -197,6 +184,7 @@ fn input_gradients<'a>(
     for (index, ((target, z), sums)) in tasks.enumerate() {
         scope.spawn_fifo(move |_| {
             let task = Task::new(index, bands, images);
+            let isa = task.isa(isa);
             let band = task.band * grid..(task.band + 1) * grid;
             let block = block(from, source.view, task.block);
             to.path.run(isa, scratch, (block, source.view), weights, start, band, (target, view));

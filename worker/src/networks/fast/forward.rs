@@ -52,7 +52,7 @@ pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32]
             channel.scale = weight * channel.inverse_deviation;
             channel.shift = bias;
         }
-        activate(*isa, maps, stage, norm, &state.channels);
+        activate(*isa, *images, maps, stage, norm, &state.channels);
     }
     last_stage(plan, workspace, &parameters[plan.stages[plan.stages.len() - 1].bias.clone()], finish)
 }
@@ -78,6 +78,7 @@ fn convolve_bands(
     output.par_chunks_mut(rows * to.geometry.row_step()).zip(all_moments.par_chunks_mut(to.channels)).with_max_len(1).enumerate().for_each(
         |(index, (output, of_channels))| {
             let task = Task::new(index, bands, images);
+            let isa = task.isa(isa);
             let block = block(input, from, task.block);
             let band = task.band * grid..(task.band + 1) * grid;
             stage.path.run(isa, scratch, (block, from), forward_weights, Start::Bias(bias), band, (output, to));
@@ -115,6 +116,7 @@ fn convolve_and_pool(
         .enumerate()
         .for_each(|(index, (((pooled, wide_band), argmax), of_channels))| {
             let task = Task::new(index, bands, images);
+            let isa = task.isa(isa);
             let block = block(input, from, task.block);
             let band = 2 * rows * task.band..2 * rows * (task.band + 1);
             let bias = Start::Bias(bias);
@@ -158,13 +160,15 @@ fn normalization(mean: f64, variance: f64) -> Channel {
 }
 
 /// Batch norm and rectifier.
-fn activate(isa: Isa, maps: &mut Maps, stage: &Stage, norm: &Normalization, channels: &[Channel]) {
+fn activate(isa: Isa, images: usize, maps: &mut Maps, stage: &Stage, norm: &Normalization, channels: &[Channel]) {
     let (from, to) = (stage.normalized().view, norm.activation.view);
     let rows = band_rows(to.geometry.height, to.geometry.row_step());
+    let bands = to.geometry.height / rows;
     let [z, a] = maps.disjoint([stage.normalized(), norm.activation]);
     a.par_chunks_mut(rows * to.geometry.row_step())
         .zip(z.par_chunks(rows * from.geometry.row_step()))
-        .for_each(|(a, z)| normalize_relu(isa, (z, from), channels, rows, (a, to)));
+        .enumerate()
+        .for_each(|(index, (a, z))| normalize_relu(Task::new(index, bands, images).isa(isa), (z, from), channels, rows, (a, to)));
 }
 
 /// The last convolution and what becomes of the logits, band by band.
@@ -192,6 +196,7 @@ fn last_stage(plan: &Plan, workspace: &mut Workspace, bias: &[f32], finish: Fini
         .enumerate()
         .for_each(|(index, ((output, classes), score))| {
             let task = Task::new(index, bands, images);
+            let isa = task.isa(isa);
             let band = task.band * grid..(task.band + 1) * grid;
             let block = block(input, from, task.block);
             let bias = Start::Bias(bias);

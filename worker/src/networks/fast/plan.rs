@@ -6,10 +6,9 @@
 
 use std::ops::Range;
 
-use super::path::Path;
+use super::path::{Path, WeightPath};
 use crate::kernels::blocked::convolve::Convolution;
 use crate::kernels::blocked::taps::Taps;
-use crate::kernels::blocked::weight_gradient::WeightGradient;
 use crate::kernels::blocked::weights::WeightShape;
 use crate::kernels::blocked::{Geometry, View};
 use crate::networks::{NetworkConfig, NetworkKind, NetworkLayout};
@@ -53,7 +52,7 @@ pub(super) struct InputGradient {
 /// A convolution and what follows it.
 pub(super) struct Stage {
     pub(super) path: Path,
-    pub(super) weight_gradient: WeightGradient,
+    pub(super) weight_gradient: WeightPath,
     pub(super) shape: WeightShape,
     /// Where the convolution's weight and bias lie in the parameters.
     pub(super) weight: Range<usize>,
@@ -191,10 +190,11 @@ impl Builder<'_> {
             Kind::Up => Taps::up(k),
         };
         let convolution = Convolution::square(&taps, input.view.channels, channels);
+        let (height, width) = (output.view.geometry.height, output.view.geometry.width);
         Stage {
-            weight_gradient: WeightGradient::new(&convolution),
+            weight_gradient: WeightPath::new(&convolution, height, width),
             shape: WeightShape { input_channels: input.view.channels, output_channels: channels, kernel: k, transposed: kind == Kind::Up },
-            path: Path::new(convolution, output.view.geometry.height, output.view.geometry.width),
+            path: Path::new(convolution, height, width),
             weight: self.range(&format!("{name}.weight")),
             bias: self.range(&format!("{name}.bias")),
             input,

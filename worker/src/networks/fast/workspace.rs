@@ -158,8 +158,7 @@ impl StageState {
         if let Some(gradient) = &stage.input_gradient {
             self.backward_weights.resize(gradient.path.packed_len(), 0.0);
         }
-        let sums = stage.weight_gradient.sums(0..stage.weight_gradient.groups());
-        self.chunks.resize(chunks(blocks).len() * sums, 0.0);
+        self.chunks.resize(chunks(blocks).len() * stage.weight_gradient.sums(), 0.0);
     }
 }
 
@@ -176,6 +175,11 @@ impl Task {
     pub(super) fn new(index: usize, bands: usize, images: usize) -> Self {
         let block = index / bands;
         Self { block, band: index % bands, live: live_lanes(images, block) }
+    }
+
+    /// The instructions for the lanes that are images.
+    pub(super) fn isa(self, isa: Isa) -> Isa {
+        isa.for_live(self.live)
     }
 }
 

@@ -12,8 +12,10 @@ use super::taps::Taps;
 use super::vector::{LANES, Lanes};
 use super::weight_gradient::{WeightGradient, add_lanes};
 use super::weights::{Direction, WeightShape, pack};
-use super::winograd;
 use crate::kernels::testing::{assert_near, random};
+
+mod narrow;
+mod winograd;
 
 /// Small numbers from a seed, for shapes.
 struct Shapes(u64);
@@ -186,43 +188,6 @@ fn convolutions_of_every_kind_follow_their_definition() {
                 convolve(isa, convolution, input, *from, &packed, Start::Bias(&bias), band, output, *to);
             }
             assert_near(&flat(&output), &flat(&expected), 1e-5);
-        }
-    }
-}
-
-#[test]
-fn winograd_filtering_agrees_with_the_convolution_forward_and_backward() {
-    for (seed, inputs, outputs, height, width) in [(1, 16, 17, 8, 12), (2, 24, 24, 4, 4), (3, 25, 24, 8, 20), (4, 32, 64, 4, 8)] {
-        let convolution = Convolution::square(&Taps::same(3), inputs, outputs);
-        let shape = WeightShape { input_channels: inputs, output_channels: outputs, kernel: 3, transposed: false };
-        let weights = random(seed, shape.len());
-        let view = |channels: usize| View::whole(Geometry { height, width, channels: channels + 2, halo: 1 });
-        let view = |channels: usize| View { channel: 1, channels, ..view(channels) };
-        for (direction, convolution) in
-            [(Direction::Forward, convolution.clone()), (Direction::Backward, convolution.input_gradient(inputs))]
-        {
-            assert!(winograd::applies(&convolution, height, width));
-            let (from, to) = (view(convolution.input_channels), view(convolution.output_channels));
-            let (input, there) = (random_block(seed + 5, from.geometry), random_block(seed + 6, to.geometry));
-            let bias = random(seed + 7, to.channels);
-            let mut direct = vec![0.0; 9 * inputs * outputs];
-            pack(&convolution, &shape, direction, &weights, &mut direct);
-            let mut packed = vec![0.0; winograd::packed_len(&convolution)];
-            winograd::pack(&convolution, &shape, direction, &weights, &mut packed);
-            for start in [Start::Zero, Start::Bias(&bias), Start::Output] {
-                let mut expected = there.clone();
-                let band = 0..height;
-                convolve(Isa::portable(), &convolution, &input, from, &direct, start, band, &mut expected, to);
-                for isa in Isa::available() {
-                    let mut own = there.clone();
-                    let mut scratch = vec![Lanes::splat(f32::NAN); winograd::scratch_len(&convolution)];
-                    for (band, own) in own.chunks_exact_mut(4 * to.geometry.row_step()).enumerate() {
-                        let band = 4 * band..4 * band + 4;
-                        winograd::convolve(isa, &convolution, &input, from, &packed, start, band, own, to, &mut scratch);
-                    }
-                    assert_near(&flat(&own), &flat(&expected), 1e-5);
-                }
-            }
         }
     }
 }

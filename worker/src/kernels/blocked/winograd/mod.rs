@@ -4,6 +4,8 @@
 //! outputs, which in a blocked map are plain additions of vectors. The products at each of the 36 points are the register
 //! tiles of [`super::convolve`]. Rounding grows by about a digit, far inside what training needs.
 
+pub mod weight_gradient;
+
 use std::ops::Range;
 
 use super::convolve::{Convolution, Start, Tile, TileTap, run};

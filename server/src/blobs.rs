@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use trainyard_faults::Place;
 
 use crate::store::StoreError;
 
@@ -96,10 +97,12 @@ impl Blobs {
         blocking(move || {
             for (staged, place) in moves {
                 // The content may be there already; replacing it with itself is harmless.
+                trainyard_faults::at(Place::BlobRename)?;
                 staged.persist(&place).map_err(|error| error.error)?;
-                place.parent().map_or(Ok(()), sync_folder)?;
+                trainyard_faults::at(Place::BlobRenamed)?;
+                sync_name(&place)?;
             }
-            Ok(())
+            trainyard_faults::at(Place::BlobPublished)
         })
         .await?;
         Ok(Published { _guard: guard })
@@ -193,6 +196,7 @@ impl Sweeping<'_> {
     pub(crate) async fn delete(&self, sha256s: Vec<String>) -> Result<(), StoreError> {
         let paths: Vec<_> = sha256s.iter().map(|sha256| self.blobs.path(sha256)).collect();
         let delete = blocking(move || {
+            trainyard_faults::at(Place::SweepDelete)?;
             for path in paths {
                 match std::fs::remove_file(path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -236,6 +240,7 @@ impl Staging {
     /// Ends the file: fsynced, and its hash known. Not yet part of the store.
     pub async fn finish(mut self) -> Result<StagedBlob, StoreError> {
         self.file.flush().await?;
+        trainyard_faults::at(Place::BlobFsync)?;
         self.file.get_ref().sync_all().await?;
         Ok(StagedBlob { path: self.path, sha256: hex(&self.hash.finalize()), size: self.size })
     }
@@ -268,6 +273,15 @@ impl StagedBlob {
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
+}
+
+/// Makes the name that a file was just given outlast a power cut.
+pub(crate) fn sync_name(file: &Path) -> io::Result<()> {
+    match file.parent() {
+        None => Ok(()),
+        Some(folder) if folder.as_os_str().is_empty() => sync_folder(Path::new(".")),
+        Some(folder) => sync_folder(folder),
+    }
 }
 
 /// Runs file operations off the runtime's threads.

@@ -56,6 +56,9 @@ pub struct Server {
 impl Server {
     /// Opens the store, sees to the tokens, binds and serves. Answers once requests are accepted.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        if trainyard_faults::INJECTS {
+            tracing::warn!("this build can be made to fail (feature `inject`): it is for tests and not for use");
+        }
         let options = StoreOptions { lease: config.lease, retention: config.retention, ..StoreOptions::default() };
         let store = Store::open(&config.data_dir, options).await?;
         match Self::serve(config, store.clone()).await {

@@ -11,6 +11,9 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
+use trainyard_faults::Place;
+
+use crate::blobs::sync_name;
 
 /// Fewest characters of a token that an operator brings along.
 pub(crate) const SHORTEST_GIVEN: usize = 32;
@@ -86,7 +89,10 @@ pub(crate) fn read_or_create(path: &Path) -> Result<Secret, TokenFileError> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
         writeln!(file, "{}", secret.expose())?;
         file.sync_all()?;
-        fs::rename(&partial, path)
+        trainyard_faults::at(Place::TokenRename)?;
+        fs::rename(&partial, path)?;
+        trainyard_faults::at(Place::TokenRenamed)?;
+        sync_name(path)
     };
     write().map_err(|source| io_error(path, source))?;
     Ok(secret)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
+use trainyard_faults::{Place, Promise};
 
 use super::Result;
 use crate::store::OpenError;
@@ -22,7 +23,11 @@ fn options(file: &Path) -> SqliteConnectOptions {
 
 /// The connection that writes. WAL, and an fsync at every commit.
 pub(crate) async fn writer(file: &Path) -> Result<SqliteConnection> {
-    let options = options(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    let synchronous = match trainyard_faults::is_broken(Promise::Fsync) {
+        true => SqliteSynchronous::Off,
+        false => SqliteSynchronous::Full,
+    };
+    let options = options(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
     Ok(options.connect().await?)
 }
 
@@ -51,8 +56,9 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> std::result::Result<
 
 /// Moves the write-ahead log into the database and truncates it. Not inside a transaction.
 pub(crate) async fn checkpoint(conn: &mut SqliteConnection) -> Result<()> {
+    trainyard_faults::at(Place::CheckpointBefore)?;
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(conn).await?;
-    Ok(())
+    Ok(trainyard_faults::at(Place::CheckpointAfter)?)
 }
 
 /// Copies the database as it is now into a new file, in one read transaction. Not inside another one.

@@ -41,6 +41,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
+use trainyard_faults::Place;
 use trainyard_wire::token::Scope;
 use utoipa_axum::routes;
 
@@ -114,7 +115,7 @@ pub(crate) fn endpoints() -> Endpoints {
 /// The service that answers requests.
 pub(crate) fn router(endpoints: Endpoints, app: Shared, hosts: HostPolicy) -> Router {
     let body_timeout = RequestBodyTimeoutLayer::new(app.limits.body_idle_timeout);
-    endpoints
+    let router = endpoints
         .protected
         .fallback(no_route)
         // Over the fallback as well: without a token nobody learns which routes there are.
@@ -124,7 +125,9 @@ pub(crate) fn router(endpoints: Endpoints, app: Shared, hosts: HostPolicy) -> Ro
         // Handlers bound their bodies themselves, each by its own limit.
         .layer(DefaultBodyLimit::disable())
         .layer(body_timeout)
-        .layer(middleware::from_fn_with_state(hosts, origin::check))
+        .layer(middleware::from_fn_with_state(hosts, origin::check));
+    let router = if trainyard_faults::INJECTS { router.layer(middleware::from_fn(reply)) } else { router };
+    router
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(middleware::from_fn(headers::secure))
         .layer(middleware::from_fn(problem::render))
@@ -140,6 +143,14 @@ async fn authenticate(State(app): State<Shared>, mut request: Request, next: Nex
         }
         Err(error) => error.into_response(),
     }
+}
+
+/// Between doing what was asked and saying so, for tests.
+async fn reply(request: Request, next: Next) -> Response {
+    let reads = request.method().is_safe();
+    let response = next.run(request).await;
+    if reads { Ok(()) } else { trainyard_faults::at(Place::ReplyBefore) }
+        .map_or_else(|error| ApiError::internal(error).into_response(), |()| response)
 }
 
 async fn no_route(uri: Uri) -> ApiError {

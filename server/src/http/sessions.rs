@@ -11,8 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use trainyard_faults::Place;
 use trainyard_wire::{Timestamp, TokenId};
 
+use crate::blobs::sync_name;
 use crate::tokens;
 
 /// The cookie's name.
@@ -88,7 +90,10 @@ impl Sessions {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         file.write_all(&serde_json::to_vec(&*open)?)?;
         file.sync_all()?;
-        fs::rename(&partial, &self.path)
+        trainyard_faults::at(Place::SessionRename)?;
+        fs::rename(&partial, &self.path)?;
+        trainyard_faults::at(Place::SessionRenamed)?;
+        sync_name(&self.path)
     }
 }
 

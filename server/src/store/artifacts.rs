@@ -2,6 +2,7 @@
 
 use futures::FutureExt as _;
 use serde_json::json;
+use sqlx::SqliteConnection;
 use tokio::fs::File;
 use trainyard_wire::run::{Artifact, Artifacts};
 use trainyard_wire::{Attempt, RunId};
@@ -12,6 +13,7 @@ use super::{Store, StoreError, WorkerError};
 use crate::blobs::StagedBlob;
 use crate::db;
 use crate::db::artifacts::ArtifactRow;
+use crate::db::runs::RunCore;
 
 /// A file that a worker stores for a run.
 #[derive(Debug)]
@@ -57,11 +59,19 @@ impl Store {
         }
         let NewArtifact { attempt, name, content_type, blob, checkpoint_step } = artifact;
         let (sha256, size) = (blob.sha256().to_owned(), blob.size());
+        let row = ArtifactRow { run: id, name: &name, content_type: &content_type, sha256: &sha256, attempt };
+        // Looked at before the file gets a name, so that a stale put leaves nothing behind. What counts is the look in the transaction.
+        let mut conn = self.reader().await?;
+        let run = db::runs::core(&mut conn, id).await?.ok_or(WorkerError::UnknownRun)?;
+        if is_repeat(&mut conn, &run, &row).await? {
+            return Ok(());
+        }
+        drop(conn);
         let files = self.inner.blobs.publish(vec![blob]).await?;
         let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
             async move {
                 transaction.after_commit(Effect::Published { _files: files });
-                // Noted even if the put is refused: the file is in its place, and the sweep finds it by its row.
+                // Noted even if the put is refused only now: the file is in its place, and the sweep finds it by its row.
                 db::artifacts::insert_blob(&mut transaction.conn, &sha256, size).await?;
                 let row = ArtifactRow { run: id, name: &name, content_type: &content_type, sha256: &sha256, attempt };
                 match transaction.put_artifact(&row, checkpoint_step).await {
@@ -86,10 +96,8 @@ impl Transaction {
     /// Notes an artifact whose blob is noted. A refusal changes nothing.
     async fn put_artifact(&mut self, artifact: &ArtifactRow<'_>, checkpoint_step: Option<u64>) -> Result<(), WorkerError> {
         let run = db::runs::core(&mut self.conn, artifact.run).await?.ok_or(WorkerError::UnknownRun)?;
-        if let Err(stale) = hold(&run, artifact.attempt) {
-            // A repeat of a put whose answer was lost is no error.
-            let repeated = db::artifacts::was_put(&mut self.conn, artifact).await?;
-            return if repeated { Ok(()) } else { Err(stale) };
+        if is_repeat(&mut self.conn, &run, artifact).await? {
+            return Ok(());
         }
         self.after_commit(Effect::LeaseRenewed { run: run.id, attempt: run.attempt });
         let is_new = db::artifacts::put(&mut self.conn, artifact, self.now).await?;
@@ -110,6 +118,15 @@ impl Transaction {
             db::runs::set_revision(&mut self.conn, &run, revision).await?;
         }
         Ok(())
+    }
+}
+
+/// Whether the attempt holds the run no more, and the put is the repeat of one whose answer was lost, which is no error.
+async fn is_repeat(conn: &mut SqliteConnection, run: &RunCore, artifact: &ArtifactRow<'_>) -> Result<bool, WorkerError> {
+    match hold(run, artifact.attempt) {
+        Ok(()) => Ok(false),
+        Err(_) if db::artifacts::was_put(conn, artifact).await? => Ok(true),
+        Err(stale) => Err(stale),
     }
 }
 

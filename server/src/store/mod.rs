@@ -211,8 +211,11 @@ impl Store {
         *self.inner.draining.borrow()
     }
 
-    /// Whether the database answers, for `/readyz`.
+    /// Whether the database can be written and answers, for `/readyz`.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        if self.inner.writer.is_gone() {
+            return Err(StoreError::Closed);
+        }
         let mut conn = self.reader().await?;
         db::revision::get(&mut conn).await.map(drop)
     }

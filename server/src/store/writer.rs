@@ -4,7 +4,12 @@
 //! own, commits once (one fsync for all of them), and only then answers. A write that fails is undone to its savepoint and alone gets
 //! its error; if the commit fails, all get that. After the commit come the [`Effect`]s of the writes: what the commit means for
 //! leases, waiting claims and those who follow the revision. They are done here and not by the callers, who may be gone by then.
+//!
+//! An error or a panic may come when a transaction is committed already, and then its effects must not be lost: a run that was
+//! claimed without a lease would never be offered again. So the writer asks the database whether it was, before it does anything else
+//! ([`settle`]). It outlives panics, because a server without its writer answers reads and nothing else.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +19,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use trainyard_faults::{Place, Promise};
 use trainyard_wire::run::{Event, RequestedAction};
 use trainyard_wire::{Attempt, Revision, RunId, Timestamp, WorkerId};
 
@@ -56,6 +62,8 @@ pub(super) struct Transaction {
     pub(super) now: Timestamp,
     revision: Revision,
     effects: Vec<Effect>,
+    /// The revision before a transaction of which it is not known yet whether it was committed.
+    unsettled: Option<Revision>,
 }
 
 impl Transaction {
@@ -145,7 +153,7 @@ where
         async move {
             let Some(body) = self.body.take() else { return false };
             // The savepoint undoes what a panicking write left in the database, and there is nothing else that it could leave.
-            let done = std::panic::AssertUnwindSafe(async { body(transaction).await }).catch_unwind().await;
+            let done = AssertUnwindSafe(async { body(transaction).await }).catch_unwind().await;
             let outcome = done.unwrap_or_else(|_| Err(StoreError::Panicked.into()));
             self.outcome.insert(outcome).is_ok()
         }
@@ -218,7 +226,7 @@ impl Writer {
         closing: CancellationToken,
     ) -> (Self, JoinHandle<Result<(), StoreError>>) {
         let (messages, receiver) = mpsc::channel(MOST_WAITING);
-        let transaction = Transaction { conn, now: Timestamp::now(), revision, effects: Vec::new() };
+        let transaction = Transaction { conn, now: Timestamp::now(), revision, effects: Vec::new(), unsettled: None };
         let task = tokio::spawn(serve(transaction, receiver, followers, closing));
         (Self { messages }, task)
     }
@@ -244,6 +252,11 @@ impl Writer {
         let _ = self.messages.send(Message::Writes(writes)).await;
         let answers = answers.into_iter().map(|answer| async { answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into())) });
         futures::future::join_all(answers).await
+    }
+
+    /// Whether nothing can be written any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.messages.is_closed()
     }
 
     /// Moves the write-ahead log into the database and truncates it.
@@ -277,7 +290,8 @@ async fn serve(
         }
         commit(&mut transaction, writes, &followers).await;
         if !checkpoints.is_empty() {
-            let done = db::connect::checkpoint(&mut transaction.conn).await;
+            let done = AssertUnwindSafe(db::connect::checkpoint(&mut transaction.conn)).catch_unwind().await;
+            let done = done.unwrap_or(Err(StoreError::Panicked));
             for reply in checkpoints {
                 let _ = reply.send(done.clone());
             }
@@ -293,30 +307,52 @@ async fn commit(transaction: &mut Transaction, mut writes: Vec<Box<dyn Write>>, 
     if writes.is_empty() {
         return;
     }
-    let before = transaction.revision;
-    transaction.now = Timestamp::now();
-    match apply_all(transaction, &mut writes).await {
-        Ok(()) => {
-            metrics::counter!("trainyard_commits_total").increment(1);
-            followers.committed(transaction.revision, std::mem::take(&mut transaction.effects));
-        }
-        Err(error) => {
-            tracing::error!(%error, writes = writes.len(), "a transaction failed");
-            // An error such as a full disk may have rolled back already; then there is nothing left to roll back.
-            let _ = sqlx::query("ROLLBACK").execute(&mut transaction.conn).await;
-            transaction.revision = before;
-            transaction.effects.clear();
-            writes.iter_mut().for_each(|write| write.fail(error.clone()));
+    // What a panic leaves half done is the transaction, which is settled below.
+    let done = AssertUnwindSafe(transact(transaction, &mut writes, followers)).catch_unwind().await;
+    if let Err(error) = done.unwrap_or(Err(StoreError::Panicked)) {
+        tracing::error!(%error, writes = writes.len(), "a transaction failed");
+        writes.iter_mut().for_each(|write| write.fail(error.clone()));
+        if let Err(error) = settle(transaction, followers).await {
+            tracing::error!(%error, "it is not known whether the transaction was committed");
         }
     }
     writes.into_iter().for_each(|write| write.answer());
 }
 
-/// One transaction with a savepoint a write. An error means that none of them is committed.
-async fn apply_all(transaction: &mut Transaction, writes: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+/// Does the writes in one transaction, and what follows from its commit.
+async fn transact(transaction: &mut Transaction, writes: &mut Vec<Box<dyn Write>>, followers: &Followers) -> Result<(), StoreError> {
+    settle(transaction, followers).await?;
+    transaction.now = Timestamp::now();
+    transaction.unsettled = Some(transaction.revision);
+    apply_all(transaction, writes).await?;
+    trainyard_faults::at(Place::CommitAfter)?;
+    transaction.unsettled = None;
+    metrics::counter!("trainyard_commits_total").increment(1);
+    followers.committed(transaction.revision, std::mem::take(&mut transaction.effects));
+    Ok(trainyard_faults::at(Place::AnswerBefore)?)
+}
+
+/// Finds out whether the last transaction was committed, if that is not known, and if it was, does what follows. Everything that
+/// matters outside the database comes with a revision, so the revision tells.
+async fn settle(transaction: &mut Transaction, followers: &Followers) -> Result<(), StoreError> {
+    let Some(before) = transaction.unsettled else { return Ok(()) };
+    // An error such as a full disk may have rolled back already; then there is nothing left to roll back.
+    let _ = sqlx::query("ROLLBACK").execute(&mut transaction.conn).await;
+    let stored = db::revision::get(&mut transaction.conn).await?;
+    let effects = std::mem::take(&mut transaction.effects);
+    transaction.revision = stored;
+    transaction.unsettled = None;
+    if stored != before {
+        followers.committed(stored, effects);
+    }
+    Ok(())
+}
+
+/// One transaction with a savepoint a write. An error means that none of them is committed, as far as is known.
+async fn apply_all(transaction: &mut Transaction, writes: &mut Vec<Box<dyn Write>>) -> Result<(), StoreError> {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut transaction.conn).await?;
     let before = transaction.revision;
-    for write in writes {
+    for write in &mut *writes {
         let (revision, effects) = (transaction.revision, transaction.effects.len());
         sqlx::query("SAVEPOINT write").execute(&mut transaction.conn).await?;
         if !write.apply(transaction).await {
@@ -329,6 +365,10 @@ async fn apply_all(transaction: &mut Transaction, writes: &mut [Box<dyn Write>])
     if transaction.revision != before {
         db::revision::set(&mut transaction.conn, transaction.revision).await?;
     }
+    if trainyard_faults::is_broken(Promise::CommitFirst) {
+        writes.drain(..).for_each(|write| write.answer());
+    }
+    trainyard_faults::at(Place::CommitBefore)?;
     sqlx::query("COMMIT").execute(&mut transaction.conn).await?;
     Ok(())
 }

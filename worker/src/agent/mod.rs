@@ -37,11 +37,11 @@ use trainyard_wire::WorkerId;
 use trainyard_wire::worker::{ClaimRequest, ClaimedRun, HeldRun, Register, Registered};
 
 use crate::data::FileStore;
-use crate::trainers::{Assignment, Ended, Session, TrainError, Workshop};
+use crate::trainers::{Assignment, Ended, Session, Stop, TrainError, Workshop};
 use backlog::{Backlog, NextClaim};
 use courier::Courier;
 pub use error::WorkerError;
-use held::HeldRuns;
+use held::{Control, HeldRuns};
 use numbers::Numbers;
 use retry::Backoff;
 use server::{CallError, Server};
@@ -174,7 +174,7 @@ impl<S: Server> Agent<S> {
         for claimed in runs {
             let run = HeldRun { run_id: claimed.run_id, attempt: claimed.attempt };
             let (numbers, control, place) = (numbers.clone(), self.held.insert(run), self.backlog.enter());
-            let held = Held { agent: Arc::clone(self), run };
+            let held = Held { agent: Arc::clone(self), run, control: Arc::clone(&control) };
             attempts.spawn(async move { held.agent.execute(claimed, numbers, &control, place).await });
         }
     }
@@ -243,14 +243,16 @@ impl<S: Server> Agent<S> {
 }
 
 /// A run that is held, until this is dropped, whatever happens: one that stayed among those that heartbeats name would never be offered
-/// again.
+/// again, and a trainer that nobody listens to would train to its end.
 struct Held<S> {
     agent: Arc<Agent<S>>,
     run: HeldRun,
+    control: Arc<Control>,
 }
 
 impl<S> Drop for Held<S> {
     fn drop(&mut self) {
         self.agent.held.remove(self.run);
+        self.control.want(Stop::Drop);
     }
 }

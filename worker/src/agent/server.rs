@@ -1,8 +1,11 @@
 //! The server, as the agent sees it: the calls of the worker protocol and the few kinds of errors that call for different things.
 
+use std::io;
+
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
+use trainyard_faults::{self as faults, Place};
 use trainyard_wire::RunId;
 use trainyard_wire::client::{Client, ClientError};
 use trainyard_wire::dataset::Dataset;
@@ -43,6 +46,12 @@ impl From<ClientError> for CallError {
     }
 }
 
+impl From<io::Error> for CallError {
+    fn from(error: io::Error) -> Self {
+        Self::Transient(error.to_string())
+    }
+}
+
 /// A file on its way to the server.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Upload {
@@ -79,7 +88,9 @@ impl Server for Client {
     }
 
     async fn claim(&self, claim: &ClaimRequest) -> Result<Claims, CallError> {
-        Ok(Client::claim(self, claim).await?)
+        let claims = Client::claim(self, claim).await?;
+        faults::at(Place::ClaimAnswered)?;
+        Ok(claims)
     }
 
     async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, CallError> {
@@ -87,17 +98,24 @@ impl Server for Client {
     }
 
     async fn report(&self, run: RunId, report: &Report) -> Result<ReportAnswer, CallError> {
-        Ok(Client::report(self, run, report).await?)
+        faults::at(Place::ReportSend)?;
+        let answer = Client::report(self, run, report).await?;
+        faults::at(Place::ReportAnswered)?;
+        Ok(answer)
     }
 
     async fn report_all(&self, reports: &Reports) -> Result<Vec<Result<ReportAnswer, CallError>>, CallError> {
+        faults::at(Place::ReportSend)?;
         let answers = Client::report_all(self, reports).await?;
+        faults::at(Place::ReportAnswered)?;
         Ok(answers.into_iter().map(|answer| answer.map_err(CallError::from)).collect())
     }
 
     async fn upload(&self, run: HeldRun, upload: &Upload) -> Result<(), CallError> {
         let Upload { name, bytes, sha256, checkpoint_step } = upload;
-        Ok(self.put_artifact(run.run_id, run.attempt, name, sha256, *checkpoint_step, bytes.clone()).await?)
+        faults::at(Place::UploadSend)?;
+        self.put_artifact(run.run_id, run.attempt, name, sha256, *checkpoint_step, bytes.clone()).await?;
+        Ok(faults::at(Place::UploadAnswered)?)
     }
 
     async fn checkpoint(&self, run: HeldRun) -> Result<Bytes, CallError> {

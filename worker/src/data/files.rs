@@ -151,6 +151,7 @@ impl IncomingFile {
         }
         let error = |source| DataError::File { path: self.path.clone(), source };
         self.file.as_file().sync_all().map_err(error)?;
+        trainyard_faults::at(trainyard_faults::Place::CacheRename).map_err(error)?;
         self.file.persist(&self.path).map_err(|failed| error(failed.error))?;
         Ok(self.path)
     }

@@ -4,7 +4,8 @@
 //! nothing, unless the feature `inject` is on. Only `trainyard-torture` turns that on, and nothing that is shipped depends on it;
 //! `.ci/run` looks. With the feature a place still does nothing until it is told to: by [`set`] in the test's own process, or for a
 //! process that is started by the variable `TRAINYARD_FAULTS`, such as `commit.before=1*return(abort);blob.rename=5%return(panic)`. The words
-//! are those of the crate `fail`, whose `return` here takes `error` (the default), `panic` and `abort`. What fails says so on stderr.
+//! are those of the crate `fail`, whose `return` here takes `error` (the default), `panic` and `abort`. A process that was
+//! told by the variable says on stderr what fails.
 //!
 //! [`is_broken`] takes a promise out of the code, to show that the battery notices.
 
@@ -128,11 +129,13 @@ pub use inject::{VARIABLE, clear, set, told};
 mod inject {
     use std::io;
     use std::sync::Once;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// Tells a process that is started what is to fail.
     pub const VARIABLE: &str = "TRAINYARD_FAULTS";
 
     static ENVIRONMENT: Once = Once::new();
+    static TOLD_BY_VARIABLE: AtomicBool = AtomicBool::new(false);
 
     /// What a place does from now on, in this process.
     ///
@@ -158,12 +161,17 @@ mod inject {
 
     pub(super) fn at(name: &'static str) -> io::Result<()> {
         ENVIRONMENT.call_once(|| {
-            for (name, action) in std::env::var(VARIABLE).iter().flat_map(|faults| faults.split(';')).filter_map(|fault| fault.split_once('=')) {
+            for (name, action) in
+                std::env::var(VARIABLE).iter().flat_map(|faults| faults.split(';')).filter_map(|fault| fault.split_once('='))
+            {
                 set(name.trim(), action.trim());
+                TOLD_BY_VARIABLE.store(true, Ordering::Relaxed);
             }
         });
         let fault = fail::eval(name, |kind| {
-            eprintln!("{}", told(name));
+            if TOLD_BY_VARIABLE.load(Ordering::Relaxed) {
+                eprintln!("{}", told(name));
+            }
             match kind.as_deref() {
                 // As a kill would, and unlike a panic: nothing is undone on the way out.
                 Some("abort") => std::process::abort(),

@@ -120,7 +120,9 @@ impl<'a> Asked<'a> {
                 Ask::Submit { .. } | Ask::Claim { .. } => {}
             }
             match &exchange.answer {
-                Some((Answer::Submitted { runs, .. }, _)) => runs.iter().for_each(|run| asked.runs.entry(*run).or_default().is_known = true),
+                Some((Answer::Submitted { runs, .. }, _)) => {
+                    runs.iter().for_each(|run| asked.runs.entry(*run).or_default().is_known = true)
+                }
                 Some((Answer::Claimed { runs }, at)) => {
                     runs.iter().for_each(|(run, attempt)| asked.runs.entry(*run).or_default().claims.push((*attempt, *at)));
                 }
@@ -283,11 +285,15 @@ impl Checker<'_> {
                 && let Some(state) = after(*outcome)
                 && run.state != state
             {
-                self.find(Breach::Lost, format!("the end of attempt {attempt} of run {id} was acknowledged as {state}, and it is {}", run.state));
+                self.find(
+                    Breach::Lost,
+                    format!("the end of attempt {attempt} of run {id} was acknowledged as {state}, and it is {}", run.state),
+                );
             }
         }
         for exchange in &asked.actions {
-            let (Ask::Act { action: "cancel", .. }, Some((Answer::Acted { state: RunState::Cancelled }, _))) = (&exchange.ask, &exchange.answer)
+            let (Ask::Act { action: "cancel", .. }, Some((Answer::Acted { state: RunState::Cancelled }, _))) =
+                (&exchange.ask, &exchange.answer)
             else {
                 continue;
             };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,8 @@ pub struct Plan {
     pub time: Duration,
     /// How often each place fails in each way.
     pub times: usize,
+    /// Failures at one time, each with a server of its own.
+    pub at_once: usize,
 }
 
 /// Does it.
@@ -65,33 +68,17 @@ pub struct Plan {
 /// Where the battery itself cannot go on; what the system does wrong is in the summary.
 pub async fn run(plan: &Plan) -> anyhow::Result<Summary> {
     let mut summary = Summary::new("failpoints", plan.seed);
-    let mut cases = 0;
-    for time in 0..plan.times {
-        for &place in Place::ALL {
-            for kind in Kind::ALL {
-                let case = Case {
-                    plan,
-                    place,
-                    kind,
-                    folder: plan.folder.join(format!("{}-{}-{time}", place.name(), kind.word())),
-                    dice: Dice::new(plan.seed, (cases + 1) * 1000),
-                };
-                cases += 1;
-                let name = format!("{} at {}", kind.word(), place.name());
-                match case.run().await {
-                    Ok(violations) => summary.violations.extend(violations.into_iter().map(|violation| {
-                        let detail = format!("{name}: {}", violation.detail);
-                        Violation { detail, ..violation }
-                    })),
-                    Err(error) => {
-                        summary.violations.push(Violation { breach: Breach::Damaged, detail: format!("{name}: it does not go on: {error:#}") });
-                    }
-                }
-            }
-        }
-    }
+    let places = (0..plan.times).flat_map(|time| Place::ALL.iter().flat_map(move |place| Kind::ALL.map(|kind| (time, *place, kind))));
+    let cases: Vec<_> = places.collect();
+    let tried = futures::stream::iter(cases.iter().enumerate()).map(|(number, &(time, place, kind))| {
+        let folder = plan.folder.join(format!("{}-{}-{time}", place.name(), kind.word()));
+        let dice = Dice::new(plan.seed, (number as u64 + 1) * 1000);
+        Case { plan, place, kind, folder, dice }.try_it()
+    });
+    summary.violations = tried.buffer_unordered(plan.at_once).collect::<Vec<_>>().await.concat();
+    summary.violations.sort();
     summary.count("places", Place::ALL.len());
-    summary.count("failures", cases as usize);
+    summary.count("failures", cases.len());
     Ok(summary)
 }
 
@@ -104,6 +91,16 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    async fn try_it(self) -> Vec<Violation> {
+        let name = format!("{} at {}", self.kind.word(), self.place.name());
+        let violations = match self.run().await {
+            Ok(violations) => violations,
+            Err(error) => vec![Violation { breach: Breach::Damaged, detail: format!("it does not go on: {error:#}") }],
+        };
+        let named = |violation: Violation| Violation { detail: format!("{name}: {}", violation.detail), ..violation };
+        violations.into_iter().map(named).collect()
+    }
+
     async fn run(mut self) -> anyhow::Result<Vec<Violation>> {
         let site = Site::new(&self.plan.torture, &self.folder, 1)?;
         match self.place {
@@ -266,8 +263,14 @@ impl Case<'_> {
                     worker = site.worker(name, &[]).ok()?;
                 }
                 let mut ended = true;
-                for run in &runs {
-                    ended &= client.run(*run).await.ok()?.state.is_finished();
+                for id in &runs {
+                    let run = client.run(*id).await.ok()?;
+                    ended &= run.state.is_finished();
+                    // A worker whose own disk fails says so, and a retry helps.
+                    if run.error.is_some_and(|error| error.contains(&told(self.place.name()))) {
+                        client.run_action(*id, "retry").await.ok()?;
+                        ended = false;
+                    }
                 }
                 ended.then_some(())
             });

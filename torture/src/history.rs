@@ -26,23 +26,51 @@ pub struct Point {
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// The key is also the job's name.
-    Submit { key: String, runs: usize },
-    Claim { worker: WorkerId },
-    Report { run: RunId, attempt: Attempt, points: Vec<Point>, finish: Option<Outcome> },
-    Put { run: RunId, attempt: Attempt, name: String, sha256: String },
-    Act { run: RunId, action: &'static str },
+    Submit {
+        key: String,
+        runs: usize,
+    },
+    Claim {
+        worker: WorkerId,
+    },
+    Report {
+        run: RunId,
+        attempt: Attempt,
+        points: Vec<Point>,
+        finish: Option<Outcome>,
+    },
+    Put {
+        run: RunId,
+        attempt: Attempt,
+        name: String,
+        sha256: String,
+    },
+    Act {
+        run: RunId,
+        action: &'static str,
+    },
 }
 
 /// What the server said to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    Submitted { job: JobId, runs: Vec<RunId> },
-    Claimed { runs: Vec<(RunId, Attempt)> },
+    Submitted {
+        job: JobId,
+        runs: Vec<RunId>,
+    },
+    Claimed {
+        runs: Vec<(RunId, Attempt)>,
+    },
     Stored,
     /// The run as the action left it.
-    Acted { state: RunState },
-    Refused { status: u16, detail: String },
+    Acted {
+        state: RunState,
+    },
+    Refused {
+        status: u16,
+        detail: String,
+    },
 }
 
 /// A request and its answer, each with its place in the order of everything.

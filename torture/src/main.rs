@@ -13,6 +13,7 @@ use trainyard_server::store::{Store, StoreOptions};
 use trainyard_server::{Server, ServerConfig};
 use trainyard_torture::dice::fresh_seed;
 use trainyard_torture::figures::Summary;
+use trainyard_torture::process::scratch;
 use trainyard_torture::zombies::undead;
 use trainyard_torture::{failures, histories, power_cut, server_kills, worker_kills, zombies};
 use trainyard_worker::{DeviceChoice, WorkerConfig};
@@ -34,7 +35,7 @@ struct Common {
     /// Prints the figures as JSON
     #[arg(long)]
     json: bool,
-    /// Where everything is kept, histories and logs included; a temporary folder unless given
+    /// Where everything is kept, histories and logs included; a temporary folder, in memory if possible, unless given
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// The `trainyard` that is killed; this program, which has the same server and worker in it, unless given
@@ -99,6 +100,8 @@ enum Command {
         /// How long clients go on after something failed
         #[arg(long, default_value_t = 300, value_name = "MS")]
         time_ms: u64,
+        #[arg(long, default_value_t = 3)]
+        at_once: usize,
     },
     /// Power cuts: what was not fsynced is gone, or half there
     PowerCut {
@@ -172,7 +175,7 @@ impl Common {
     fn folder(&self) -> anyhow::Result<(PathBuf, Option<tempfile::TempDir>)> {
         match &self.folder {
             Some(folder) => Ok((std::path::absolute(folder)?, None)),
-            None => tempfile::tempdir().map(|folder| (folder.path().to_owned(), Some(folder))).context("cannot make a folder"),
+            None => scratch().map(|folder| (folder.path().to_owned(), Some(folder))).context("cannot make a folder"),
         }
     }
 
@@ -236,10 +239,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let plan = zombies::Plan { program, torture, folder, seed, zombies, at_once, lease_seconds, environment };
             common.tell(&zombies::run(&plan).await?)
         }
-        Command::Failpoints { common, times, time_ms } => {
+        Command::Failpoints { common, times, time_ms, at_once } => {
             let (folder, _kept) = common.folder()?;
             let (torture, seed) = (std::env::current_exe()?, common.seed());
-            let plan = failures::Plan { torture, folder, seed, times, time: Duration::from_millis(time_ms) };
+            let plan = failures::Plan { torture, folder, seed, times, time: Duration::from_millis(time_ms), at_once };
             common.tell(&failures::run(&plan).await?)
         }
         Command::PowerCut { common, cuts, time_ms } => {

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +11,11 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use trainyard_wire::client::Client;
+
+use crate::dice::{Dice, fresh_seed};
+
+/// Below those that systems give to connections and to whoever asks for any port.
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,6 +35,12 @@ pub async fn eventually<T>(what: impl std::fmt::Display, mut check: impl AsyncFn
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A temporary folder, in memory where the system has such. What is tried here is what a process leaves and what was fsynced when, and
+/// for neither does it matter how long a disk takes to fsync.
+pub fn scratch() -> std::io::Result<tempfile::TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
 }
 
 /// A process; killed and waited for when it is dropped.
@@ -100,10 +112,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site in `folder` on a port that is free now.
+    /// A site in `folder` on a port that is free now, and that the system gives to nobody while the server is dead.
     pub fn new(program: &Path, folder: &Path, lease_seconds: u64) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut dice = Dice::new(fresh_seed(), u64::from(std::process::id()));
+        let ports = std::iter::repeat_with(|| PORTS.start + dice.below(u64::from(PORTS.end - PORTS.start)) as u16);
+        let port = ports.take(1000).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).context("no port is free")?;
         Ok(Self { program: program.to_owned(), folder: folder.to_owned(), port, lease_seconds, environment: Vec::new() })
     }
 
@@ -158,8 +172,7 @@ impl Site {
         let (token, cache, url) = (self.data_dir().join("worker.token"), self.folder.join("cache"), self.url());
         let text = |path: &'_ Path| path.to_str().map(str::to_owned).context("the folder's name is not UTF-8");
         let (token, cache) = (text(&token)?, text(&cache)?);
-        let arguments =
-            ["worker", "--device", "cpu", "--threads", "1", "--server", &url, "--token-file", &token, "--cache-dir", &cache];
+        let arguments = ["worker", "--device", "cpu", "--threads", "1", "--server", &url, "--token-file", &token, "--cache-dir", &cache];
         Process::start(&self.program, &arguments, environment, &self.folder.join(format!("{name}.log")))
     }
 }

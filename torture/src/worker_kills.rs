@@ -76,7 +76,9 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Summary> {
             match yard.differ(&run, twin).await? {
                 None => same += 1,
                 Some(difference) => {
-                    summary.violations.push(Violation { breach: Breach::Changed, detail: format!("run {id} and its twin {twin}: {difference}") });
+                    summary
+                        .violations
+                        .push(Violation { breach: Breach::Changed, detail: format!("run {id} and its twin {twin}: {difference}") });
                 }
             }
         }
@@ -135,7 +137,8 @@ impl Yard {
             .await?;
             times.push(killed.elapsed());
             if held.state.is_finished() {
-                violations.push(Violation { breach: Breach::Lost, detail: format!("run {id} is {} after a kill: {:?}", held.state, held.error) });
+                violations
+                    .push(Violation { breach: Breach::Lost, detail: format!("run {id} is {} after a kill: {:?}", held.state, held.error) });
                 break;
             }
         }
@@ -172,9 +175,7 @@ impl Yard {
     }
 
     async fn until_ended(&self, id: RunId) -> anyhow::Result<Run> {
-        let ended = eventually(format!("run {id} to end"), async || {
-            self.client.run(id).await.ok().filter(|run| run.state.is_finished())
-        });
+        let ended = eventually(format!("run {id} to end"), async || self.client.run(id).await.ok().filter(|run| run.state.is_finished()));
         let run = ended.await?;
         if run.state != RunState::Succeeded {
             bail!("run {id} is {}: {:?}", run.state, run.error);

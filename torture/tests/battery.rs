@@ -9,13 +9,14 @@ use trainyard_faults::{Promise, VARIABLE};
 use trainyard_torture::checker::Breach;
 use trainyard_torture::dice::fresh_seed;
 use trainyard_torture::figures::Summary;
+use trainyard_torture::process::scratch;
 use trainyard_torture::{failures, histories, power_cut, server_kills, worker_kills, zombies};
 
 /// A folder, the program, and a seed that is printed where the test fails; `TRAINYARD_SEED` repeats one.
 fn begin() -> (TempDir, PathBuf, u64) {
     let seed = std::env::var("TRAINYARD_SEED").map_or_else(|_| fresh_seed(), |seed| seed.parse().unwrap());
     println!("seed {seed}");
-    (tempfile::tempdir().unwrap(), env!("CARGO_BIN_EXE_trainyard-torture").into(), seed)
+    (scratch().unwrap(), env!("CARGO_BIN_EXE_trainyard-torture").into(), seed)
 }
 
 fn broken(promises: &[&str]) -> Vec<(String, String)> {
@@ -98,7 +99,7 @@ async fn a_server_that_does_not_fsync_is_found_out_by_a_power_cut() {
 async fn an_error_a_panic_or_an_abort_at_any_boundary_loses_nothing_and_the_system_goes_on() {
     let (folder, torture, seed) = begin();
     let (folder_path, time) = (folder.path().to_owned(), Duration::from_millis(100));
-    failures::run(&failures::Plan { torture, folder: folder_path, seed, time, times: 1 }).await.unwrap().assert_green();
+    failures::run(&failures::Plan { torture, folder: folder_path, seed, time, times: 1, at_once: 4 }).await.unwrap().assert_green();
 }
 
 #[test]

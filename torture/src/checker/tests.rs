@@ -127,7 +127,11 @@ fn a_write_after_another_was_given_the_run_is_found_and_its_refusal_is_not() {
     };
     let mut stored = with(|run| {
         (run.state, run.attempt) = (RunState::Running, Attempt(2));
-        run.events = vec![("claimed".to_owned(), Some(Attempt(1))), ("lease_expired".to_owned(), Some(Attempt(1))), ("claimed".to_owned(), Some(Attempt(2)))];
+        run.events = vec![
+            ("claimed".to_owned(), Some(Attempt(1))),
+            ("lease_expired".to_owned(), Some(Attempt(1))),
+            ("claimed".to_owned(), Some(Attempt(2))),
+        ];
         run.points = vec![point(2)];
         run.artifacts.clear();
     });
@@ -138,7 +142,8 @@ fn a_write_after_another_was_given_the_run_is_found_and_its_refusal_is_not() {
 
 #[test]
 fn a_refusal_of_who_holds_the_run_is_found() {
-    let history = vec![submitted("key", 1), claimed(1), (report(1, &[1], None), Some(Answer::Refused { status: 409, detail: String::new() }))];
+    let history =
+        vec![submitted("key", 1), claimed(1), (report(1, &[1], None), Some(Answer::Refused { status: 409, detail: String::new() }))];
     let stored = with(|run| {
         run.state = RunState::Running;
         run.events.pop();

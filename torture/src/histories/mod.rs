@@ -32,21 +32,51 @@ pub struct Plan {
 /// Something that is asked of the store. Runs, jobs and workers are picked by a number that is taken modulo how many there are.
 #[derive(Clone, Debug)]
 pub enum Command {
-    Submit { runs: usize, priority: i32, small: bool },
+    Submit {
+        runs: usize,
+        priority: i32,
+        small: bool,
+    },
     /// The body and the key of an earlier submit again.
-    SubmitAgain { job: usize },
+    SubmitAgain {
+        job: usize,
+    },
     /// The key of an earlier submit with another body.
-    SubmitOther { job: usize },
-    Claim { worker: usize, max: usize, small: bool },
-    Report { run: usize, behind: i64, first: u64, points: u64, finish: Option<(Outcome, bool)> },
-    Checkpoint { run: usize, behind: i64, step: u64 },
+    SubmitOther {
+        job: usize,
+    },
+    Claim {
+        worker: usize,
+        max: usize,
+        small: bool,
+    },
+    Report {
+        run: usize,
+        behind: i64,
+        first: u64,
+        points: u64,
+        finish: Option<(Outcome, bool)>,
+    },
+    Checkpoint {
+        run: usize,
+        behind: i64,
+        step: u64,
+    },
     /// The last report or checkpoint again, whatever became of the run since.
     Repeat,
     /// Of all runs that the worker ever took.
-    Heartbeat { worker: usize },
+    Heartbeat {
+        worker: usize,
+    },
     Expire,
-    Act { run: usize, action: Action },
-    ActOnJob { job: usize, action: Action },
+    Act {
+        run: usize,
+        action: Action,
+    },
+    ActOnJob {
+        job: usize,
+        action: Action,
+    },
     /// Contents that nothing needs go.
     Sweep,
     /// The store is closed and opened again.
@@ -60,7 +90,10 @@ pub enum Command {
 pub enum Trouble {
     None,
     /// The transaction fails before it is committed, or once it is.
-    Commit { after: bool, kill: bool },
+    Commit {
+        after: bool,
+        kill: bool,
+    },
 }
 
 /// A history.

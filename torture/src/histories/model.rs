@@ -90,7 +90,8 @@ impl Model {
     pub fn claim(&mut self, worker: usize, taken: &[usize]) {
         for run in taken {
             let run = &mut self.runs[*run];
-            (run.state, run.attempt, run.worker, run.requested, run.leased) = (RunState::Running, run.attempt + 1, Some(worker), None, true);
+            (run.state, run.attempt, run.worker, run.requested, run.leased) =
+                (RunState::Running, run.attempt + 1, Some(worker), None, true);
         }
     }
 }

@@ -10,7 +10,8 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use trainyard_faults::{Place, clear, set};
 use trainyard_server::store::{
-    ActionError, Idempotency, MetricQuery, NewArtifact, NewJob, NewRun, RunFilter, Store, StoreError, StoreOptions, SubmitError, WorkerError,
+    ActionError, Idempotency, MetricQuery, NewArtifact, NewJob, NewRun, RunFilter, Store, StoreError, StoreOptions, SubmitError,
+    WorkerError,
 };
 use trainyard_wire::metric::SeriesBatch;
 use trainyard_wire::state::Kind;

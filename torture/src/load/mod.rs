@@ -16,10 +16,10 @@ use trainyard_wire::client::{Client, ClientError};
 
 use crate::dice::Dice;
 use crate::history::{Answer, Ask, History};
-use people::{Changer, Submitter};
 pub use people::job;
-pub use worker::{FakeWorker, value};
+use people::{Changer, Submitter};
 pub(crate) use worker::hexadecimal;
+pub use worker::{FakeWorker, value};
 
 /// Most runs that are not known to have ended, so that a load has an end.
 const MOST_OPEN: usize = 60;
@@ -104,11 +104,7 @@ impl Load {
         let submitting = submitters.iter_mut().map(|submitter| repeat(stop, async || submitter.step(client, shared).await));
         let changing = changers.iter_mut().map(|changer| repeat(stop, async || changer.step(client, shared).await));
         let working = workers.iter_mut().map(|worker| repeat(stop, async || worker.step(client, shared).await));
-        tokio::join!(
-            futures::future::join_all(submitting),
-            futures::future::join_all(changing),
-            futures::future::join_all(working)
-        );
+        tokio::join!(futures::future::join_all(submitting), futures::future::join_all(changing), futures::future::join_all(working));
     }
 
     /// Nothing new is submitted and nobody changes their mind; what was begun is done, until no run is left that has not ended.

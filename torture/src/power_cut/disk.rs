@@ -140,7 +140,8 @@ impl Disk {
     }
 
     fn sync_folder(&mut self, folder: &Path) {
-        let (synced, pending): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().partition(|naming| naming.folder() == Some(folder));
+        let (synced, pending): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|naming| naming.folder() == Some(folder));
         self.pending = pending;
         for naming in synced {
             naming.apply(&mut self.synced);

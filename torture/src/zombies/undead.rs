@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use trainyard_wire::client::{Client, ClientError};
 use trainyard_wire::metric::SeriesBatch;
 use trainyard_wire::run::{LogLevel, LogLine, Progress};
-use trainyard_wire::worker::{ClaimRequest, ClaimedRun, Directive, Finish, Heartbeat, HeldRun, Outcome, Register, Report, Reports, RunReport};
+use trainyard_wire::worker::{
+    ClaimRequest, ClaimedRun, Directive, Finish, Heartbeat, HeldRun, Outcome, Register, Report, Reports, RunReport,
+};
 use trainyard_wire::{Attempt, Number, RunId, Timestamp, WorkerId};
 
 use crate::load::hexadecimal;
@@ -20,11 +22,18 @@ use crate::load::hexadecimal;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    Claimed { run: RunId, attempt: Attempt },
+    Claimed {
+        run: RunId,
+        attempt: Attempt,
+    },
     /// Written before it is sent.
-    Ask { what: String },
+    Ask {
+        what: String,
+    },
     /// 200 for every success.
-    Answer { status: u16 },
+    Answer {
+        status: u16,
+    },
 }
 
 /// The log so far; a line that is being written is left out.
@@ -58,7 +67,7 @@ struct Undead {
     attempt: Attempt,
 }
 
-/// Claims a run, writes until it is refused, and then writes everything else that there is to write.
+/// Claims a run, writes until it is refused or told that the run is lost, and then writes everything that there is to write.
 ///
 /// # Errors
 /// Where it cannot begin.
@@ -73,10 +82,7 @@ pub async fn walk(server: &str, token: String, log: &Path) -> anyhow::Result<()>
     undead.write(&Line::Claimed { run, attempt })?;
     undead.put("checkpoint.safetensors", "first", Some(1)).await?;
     let mut step = 0;
-    while undead.report(&undead.points(step)).await? != 409 {
-        let held = vec![HeldRun { run_id: run, attempt }];
-        // The server's word that the run is lost does not stop it either.
-        let _ = undead.client.heartbeat(&Heartbeat { worker_id: worker, runs: held }).await;
+    while undead.report(&undead.points(step)).await? != 409 && undead.word().await? != Some(Directive::Lost) {
         step += 1;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -141,11 +147,16 @@ impl Undead {
         self.note(outcome)
     }
 
+    /// What a heartbeat is told of the run.
+    async fn word(&self) -> anyhow::Result<Option<Directive>> {
+        let held = vec![HeldRun { run_id: self.run, attempt: self.attempt }];
+        Ok(self.client.heartbeat(&Heartbeat { worker_id: self.worker, runs: held }).await?.runs.pop())
+    }
+
     /// The heartbeat's word is its answer: `lost` counts as 409.
     async fn heartbeat(&mut self) -> anyhow::Result<()> {
         self.write(&Line::Ask { what: "heartbeat".to_owned() })?;
-        let held = vec![HeldRun { run_id: self.run, attempt: self.attempt }];
-        let answer = self.client.heartbeat(&Heartbeat { worker_id: self.worker, runs: held }).await?;
-        self.write(&Line::Answer { status: if answer.runs == [Directive::Lost] { 409 } else { 200 } })
+        let word = self.word().await?;
+        self.write(&Line::Answer { status: if word == Some(Directive::Lost) { 409 } else { 200 } })
     }
 }

@@ -133,6 +133,9 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// A job with its runs.
+type JobOf<'a> = (JobId, &'a [RunId]);
+
 struct Checker<'a> {
     stored: &'a Stored,
     violations: Vec<Violation>,
@@ -145,7 +148,7 @@ impl Checker<'_> {
 
     /// Every key has at most one job, with as many runs as were asked for, and where it was acknowledged, that one.
     fn jobs(&mut self, history: &[Exchange]) {
-        let mut asked: HashMap<&str, (usize, BTreeSet<(JobId, &[RunId])>)> = HashMap::new();
+        let mut asked: HashMap<&str, (usize, BTreeSet<JobOf<'_>>)> = HashMap::new();
         for exchange in history {
             let Ask::Submit { key, runs } = &exchange.ask else { continue };
             let (_, acknowledged) = asked.entry(key).or_insert((*runs, BTreeSet::new()));
@@ -157,7 +160,7 @@ impl Checker<'_> {
                 _ => {}
             }
         }
-        let mut stored: HashMap<&str, Vec<(JobId, &[RunId])>> = HashMap::new();
+        let mut stored: HashMap<&str, Vec<JobOf<'_>>> = HashMap::new();
         for (id, name, runs) in &self.stored.jobs {
             stored.entry(name).or_default().push((*id, runs));
         }
@@ -268,7 +271,7 @@ impl Checker<'_> {
         if ends.len() > 1 {
             self.find(Breach::Doubled, format!("run {id} ended {} times: {ends:?}", ends.len()));
         }
-        if run.state.is_finished() != (ends.len() == 1) {
+        if run.state.is_finished() == ends.is_empty() {
             self.find(Breach::Lost, format!("run {id} is {} and its events say {ends:?}", run.state));
         }
         let finishes = |wanted: RunState| {

@@ -4,7 +4,7 @@
 //! an abort the next one.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -139,7 +139,15 @@ impl Case<'_> {
     async fn under_load(&mut self, mut site: Site) -> anyhow::Result<Vec<Violation>> {
         let after = self.dice.below(20);
         site.environment = self.environment(after);
-        let (mut server, _) = site.start_ready().await?;
+        let since = Instant::now();
+        let mut server = site.start()?;
+        let started = site.ready(&mut server, since).await?.is_some();
+        if !started {
+            // It came so early that the server could not start.
+            self.failed(&site.log())?;
+            site.environment.clear();
+            (server, _) = site.start_ready().await?;
+        }
         let client = site.client()?;
         let mut load = Load::new(History::new(&self.folder.join("history.jsonl"), None)?, self.dice.below(u64::MAX));
         let stop = CancellationToken::new();
@@ -154,7 +162,7 @@ impl Case<'_> {
         failed?;
         site.environment.clear();
         let ended = server.ended()?;
-        ensure!(ended.is_some() == (self.kind == Kind::Abort), "the server is still there, or not: {ended:?}");
+        ensure!(ended.is_some() == (started && self.kind == Kind::Abort), "the server is still there, or not: {ended:?}");
         if ended.is_some() {
             (server, _) = site.start_ready().await?;
         }

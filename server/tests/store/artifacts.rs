@@ -75,7 +75,7 @@ async fn a_replaced_checkpoint_is_swept_and_what_is_referred_to_stays() {
 }
 
 #[tokio::test]
-async fn the_file_of_a_refused_put_is_swept() {
+async fn a_refused_put_leaves_nothing_behind() {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;
     world.finish(&claimed, Outcome::Released).await;
@@ -84,8 +84,23 @@ async fn the_file_of_a_refused_put_is_swept() {
     let nowhere = ClaimedRun { run_id: RunId(99), ..claimed };
     let unknown = world.put(&nowhere, "model.safetensors", b"for no run", None).await;
     assert!(matches!(unknown, Err(WorkerError::UnknownRun)));
-    assert_eq!(world.store.sweep_blobs().await.unwrap(), 2);
     assert_eq!(blobs(world.folder.path()), 0);
+    assert_eq!(world.store.sweep_blobs().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_file_of_a_put_that_is_refused_at_the_last_moment_is_swept() {
+    let (world, mut kept) = (World::new().await, 0);
+    for round in 0..20 {
+        let claimed = world.submit_and_claim().await;
+        let bytes = format!("round {round}");
+        let cancelled = world.finish(&claimed, Outcome::Cancelled);
+        let (put, ()) = tokio::join!(world.put(&claimed, "latest", bytes.as_bytes(), None), cancelled);
+        assert!(matches!(put, Ok(()) | Err(WorkerError::Stale)));
+        kept += usize::from(put.is_ok());
+        world.store.sweep_blobs().await.unwrap();
+        assert_eq!(blobs(world.folder.path()), kept);
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ use trainyard_wire::{Attempt, Number, RunId, Timestamp, WorkerId};
 
 use crate::load::hexadecimal;
 
+/// The one request of a zombie that would write nothing.
+pub const HEARTBEAT: &str = "heartbeat";
+
 /// A line of a zombie's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,7 +158,7 @@ impl Undead {
 
     /// The heartbeat's word is its answer: `lost` counts as 409.
     async fn heartbeat(&mut self) -> anyhow::Result<()> {
-        self.write(&Line::Ask { what: "heartbeat".to_owned() })?;
+        self.write(&Line::Ask { what: HEARTBEAT.to_owned() })?;
         let word = self.word().await?;
         self.write(&Line::Answer { status: if word == Some(Directive::Lost) { 409 } else { 200 } })
     }

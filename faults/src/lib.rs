@@ -89,6 +89,8 @@ named!(
         CommitFirst = "promise.commit-first",
         /// A commit is fsynced.
         Fsync = "promise.fsync",
+        /// A file and its name are fsynced before a row refers to it.
+        FsyncFiles = "promise.fsync-files",
     }
 );
 

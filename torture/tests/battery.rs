@@ -96,6 +96,12 @@ async fn a_server_that_does_not_fsync_is_found_out_by_a_power_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_fsync_its_files_is_found_out_by_a_power_cut() {
+    let files = format!("{}=return", Promise::FsyncFiles.name());
+    assert_red(&cut_power(40, broken(&[&files])).await, &[Breach::Damaged]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_a_panic_or_an_abort_at_any_boundary_loses_nothing_and_the_system_goes_on() {
     let (folder, torture, seed) = begin();
     let (folder_path, time) = (folder.path().to_owned(), Duration::from_millis(100));

@@ -24,7 +24,12 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// Where it does not within [`PATIENCE`].
-pub async fn eventually<T>(what: impl std::fmt::Display, mut check: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
+pub async fn eventually<T>(what: impl std::fmt::Display, check: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
+    look(Duration::from_millis(20), what, check).await
+}
+
+/// As [`eventually`], looking so often.
+async fn look<T>(every: Duration, what: impl std::fmt::Display, mut check: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = check().await {
@@ -33,7 +38,7 @@ pub async fn eventually<T>(what: impl std::fmt::Display, mut check: impl AsyncFn
         if Instant::now() > deadline {
             bail!("waited {} s for {what}", PATIENCE.as_secs());
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(every).await;
     }
 }
 
@@ -144,7 +149,8 @@ impl Site {
     /// Waits until the server says that it is ready; answers how long that took since `since`. `None` where it ended instead.
     pub async fn ready(&self, server: &mut Process, since: Instant) -> anyhow::Result<Option<Duration>> {
         let client = Client::new(&self.url(), None)?;
-        let ready = eventually("the server to be ready", async || match server.ended() {
+        // Often, because how long it takes is measured.
+        let ready = look(Duration::from_millis(2), "the server to be ready", async || match server.ended() {
             Ok(Some(_)) | Err(_) => Some(None),
             Ok(None) => client.ready().await.ok().map(|()| Some(since.elapsed())),
         });

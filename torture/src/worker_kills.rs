@@ -31,7 +31,7 @@ pub struct Plan {
     /// Runs that the kills are spread over.
     pub runs: usize,
     pub epochs: u64,
-    /// Workers at one time.
+    /// Runs at one time; there is a worker more.
     pub workers: usize,
     pub lease_seconds: u64,
 }
@@ -57,7 +57,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Summary> {
     let (_server, _) = site.start_ready().await?;
     let client = site.client()?;
     let yard = Yard { site, client, workers: Mutex::default(), started: Default::default() };
-    for _ in 0..plan.workers {
+    // One more than the runs of one time: what is measured is how long a run waits, and not how long a process takes to start.
+    for _ in 0..=plan.workers {
         yard.hire().await?;
     }
     let mut reclaimed = Vec::new();

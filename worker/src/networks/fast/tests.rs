@@ -61,31 +61,30 @@ fn losses_gradients_and_logits_agree_with_the_readable_network_on_many_shapes() 
     }
 }
 
+/// Where a rectifier or a pooling window is within rounding of a tie, two implementations may decide differently, and one
+/// pixel's gradient takes another way. The larger the network, the rarer a seed that meets no such state; these meet none.
 #[test]
-fn gradients_agree_at_states_along_a_training_run() {
-    for kind in KINDS {
-        let config = config(kind, 3);
-        let mut fast = FastNetwork::new(&config).unwrap();
-        let mut readable = ReadableNetwork::new(&config, &Device::Cpu).unwrap();
-        let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-        let adam = VarOptimizerConfig { optimizer: adam, learning_rate: 1e-2 };
-        let mut adam = VarOptimizer::new(vec![fast.parameters().clone()], adam).unwrap();
-        let batch = batch(19, 1, 8, 8, 5);
-        let mut far = 0;
-        for _ in 0..50 {
-            readable.load_parameters(&fast.parameters().to_vec1::<f32>().unwrap()).unwrap();
-            let (_, reference) = step(&mut readable, &batch);
-            let loss = fast.loss(&batch.0, &batch.1).unwrap();
-            let gradients = loss.backward().unwrap();
-            let own = gradients.get(fast.parameters()).unwrap().to_vec1::<f32>().unwrap();
-            let distance = relative_distance(&own, &reference);
-            assert!(distance < 0.05, "{kind:?}: {distance}");
-            far += usize::from(distance > 1e-4);
-            adam.step(&gradients).unwrap();
+fn gradients_agree_at_fifty_states_along_training_runs_on_every_instruction_set() {
+    for (num_filters, num_colours, seed) in [(6, 5, 0), (6, 5, 3), (16, 16, 2)] {
+        for (kind, isa) in KINDS.into_iter().flat_map(|kind| Isa::available().into_iter().map(move |isa| (kind, isa))) {
+            let config = NetworkConfig { seed, num_filters, num_colours, ..config(kind, 3) };
+            let mut fast = FastNetwork::with_isa(&config, isa).unwrap();
+            let mut readable = ReadableNetwork::new(&config, &Device::Cpu).unwrap();
+            let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+            let adam = VarOptimizerConfig { optimizer: adam, learning_rate: 1e-2 };
+            let mut adam = VarOptimizer::new(vec![fast.parameters().clone()], adam).unwrap();
+            let batch = batch(19, 1, 8, 8, num_colours);
+            for state in 0..50 {
+                readable.load_parameters(&fast.parameters().to_vec1::<f32>().unwrap()).unwrap();
+                let (_, reference) = step(&mut readable, &batch);
+                let loss = fast.loss(&batch.0, &batch.1).unwrap();
+                let gradients = loss.backward().unwrap();
+                let own = gradients.get(fast.parameters()).unwrap().to_vec1::<f32>().unwrap();
+                let distance = relative_distance(&own, &reference);
+                assert!(distance <= 1e-4, "{kind:?} {num_filters} {isa}, state {state}: {distance}");
+                adam.step(&gradients).unwrap();
+            }
         }
-        // Where a rectifier or a pooling window is within rounding of a tie, the two may decide differently, and one
-        // pixel's gradient takes another way; that is rare.
-        assert!(far <= 2, "{kind:?}: {far} of 50 states");
     }
 }
 

@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Optimizer as _;
 use safetensors::SafeTensors;
+use trainyard_gpu_emulator::Emulator;
 use trainyard_worker::kernels::blocked::Isa;
 use trainyard_worker::networks::functional::cross_entropy;
 use trainyard_worker::networks::layout::{NetworkLayout, ParameterLayout};
-use trainyard_worker::networks::{Buffers, ColourizationNetwork, FastNetwork, NetworkConfig, NetworkKind, ReadableNetwork};
+use trainyard_worker::networks::{Buffers, CardNetwork, ColourizationNetwork, FastNetwork, NetworkConfig, NetworkKind, ReadableNetwork};
 use trainyard_worker::optimizers::OptimizerConfig;
 use trainyard_worker::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
 
@@ -169,6 +170,8 @@ fn reference_cases() {
             let fast = FastNetwork::with_isa(&case.config(), isa).unwrap();
             failures.extend(check(&case, &format!("fast on {isa}"), Box::new(fast)));
         }
+        let card = CardNetwork::new(&case.config(), Emulator::new()).unwrap();
+        failures.extend(check(&case, "the GPU's kernels, emulated", Box::new(card)));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

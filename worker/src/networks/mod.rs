@@ -10,6 +10,7 @@
 //! Parameter names, shapes, padding rules and initial values are those of the same networks written in PyTorch, so a
 //! [`state_dict`] travels between the two unchanged.
 
+pub mod card;
 pub mod conv_transpose;
 pub mod device;
 mod error;
@@ -28,6 +29,7 @@ use candle_core::{Device, Tensor, Var};
 
 use crate::kernels::cross_entropy::Score;
 
+pub use card::CardNetwork;
 pub use device::DeviceChoice;
 pub use error::NetworkError;
 pub use evaluate::{Evaluation, evaluate};

@@ -1,4 +1,4 @@
-//! Compiles every kernel that the networks launch, by NVRTC, for some kinds of card: `compile_kernels [80 90 …]`. Needs no card.
+//! Compiles every kernel that the networks launch, by NVRTC, for some kinds of card: `compile_kernels [--verbose] [80 90 …]`. Needs no card.
 //!
 //! The networks are those of PyTorch's one-step cases and those of the usual spec (32×32 images, batch 100, kernel 3, 32 filters,
 //! 24 colours), each for every pass.
@@ -6,7 +6,8 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use trainyard_gpu::sources::instances;
+use trainyard_gpu::driver::Kernel;
+use trainyard_gpu::sources::{Instance, instances};
 use trainyard_gpu::{DataSet, Driver, Engine, Optimizer, cuda};
 use trainyard_gpu_emulator::Emulator;
 
@@ -16,13 +17,16 @@ mod support;
 use support::{KINDS, Network};
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let wanted: Vec<i32> = std::env::args().skip(1).map(|word| word.parse()).collect::<Result<_, _>>()?;
-    let wanted = if wanted.is_empty() { vec![80, 90, 100] } else { wanted };
+    let verbose = std::env::args().any(|word| word == "--verbose");
+    let wanted: Vec<i32> =
+        std::env::args().skip(1).filter(|word| word != "--verbose").map(|word| word.parse()).collect::<Result<_, _>>()?;
+    let wanted = if wanted.is_empty() { vec![90] } else { wanted };
     let cache = tempfile::tempdir()?;
     let compiler = cuda::compiler(cache.path())?;
     println!("NVRTC {}.{}, cards {:?}", compiler.version().0, compiler.version().1, compiler.architectures());
     let cases = KINDS.into_iter().flat_map(|kind| [(kind, 3, 8, 3, 16), (kind, 4, 8, 3, 16), (kind, 5, 8, 3, 16), (kind, 3, 32, 100, 32)]);
-    for (kind, kernel, num_filters, images, size) in cases {
+    let only = std::env::var("TRAINYARD_NUM_FILTERS").ok().and_then(|value| value.parse::<usize>().ok());
+    for (kind, kernel, num_filters, images, size) in cases.filter(|case| only.is_none_or(|only| case.2 == only)) {
         let network = Network::new(kind, kernel, num_filters, 24, 1);
         let driver = Emulator::new();
         let data = DataSet::empty(&*driver, images, 1, (size, size))?;
@@ -30,14 +34,20 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
         let mut launches = engine.launches(&data, images, Some(adam))?;
         launches.extend(engine.launches(&data, images, None)?);
-        let all = instances(&launches);
+        let mut all = instances(&launches);
+        all.extend([Kernel::Residual, Kernel::Slope].map(|kernel| Instance { kernel, threads: 256 }));
         for &capability in wanted.iter().filter(|capability| compiler.architectures().contains(capability)) {
             let begun = Instant::now();
-            let image = compiler.compile(&all, capability)?;
-            let (kernels, bytes, seconds) = (all.len(), image.bytes.len(), begun.elapsed().as_secs_f64());
+            let images = compiler.compile_all(&all, capability)?;
+            let (kernels, seconds) = (all.len(), begun.elapsed().as_secs_f64());
+            let bytes: usize = images.iter().map(|image| image.bytes.len()).sum();
             println!(
                 "{kind:?} K={kernel} NF={num_filters} {size}×{size} sm_{capability}: {kernels} kernels, {bytes} bytes, {seconds:.1} s"
             );
+            for (instance, image) in all.iter().zip(&images).filter(|_| verbose) {
+                let Instance { kernel, threads } = instance;
+                println!("{} {threads} threads {:?}\n{}", kernel.function(), kernel.shape(), image.log);
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

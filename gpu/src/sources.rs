@@ -17,15 +17,16 @@ pub const SOURCES: [(&str, &str); 9] = [
     ("regression.cu", include_str!("../kernels/regression.cu")),
 ];
 
-/// A kernel to compile: with its name in the module, and the threads of its blocks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The function's name in every module.
+pub const ENTRY: &str = "entry";
+
+/// A kernel to compile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Instance {
     /// What is compiled.
     pub kernel: Kernel,
     /// Threads of its blocks: the compiler shares the registers out among them.
     pub threads: u32,
-    /// `extern "C"` name.
-    pub name: String,
 }
 
 /// The kernels of launches, each once.
@@ -33,50 +34,46 @@ pub struct Instance {
 pub fn instances<'a>(launches: impl IntoIterator<Item = &'a Launch>) -> Vec<Instance> {
     let mut instances: Vec<Instance> = Vec::new();
     for launch in launches {
-        if !instances.iter().any(|known| known.kernel == launch.kernel && known.threads == launch.threads) {
-            let name = format!("{}_{}", launch.kernel.function(), instances.len());
-            instances.push(Instance { kernel: launch.kernel.clone(), threads: launch.threads, name });
+        let instance = Instance { kernel: launch.kernel.clone(), threads: launch.threads };
+        if !instances.contains(&instance) {
+            instances.push(instance);
         }
     }
     instances
 }
 
-/// One translation unit with all instances. Shapes become types whose members are constants.
+/// The translation unit of an instance. Its shape becomes a type whose members are constants.
 #[must_use]
-pub fn translation_unit(instances: &[Instance]) -> String {
+pub fn translation_unit(Instance { kernel, threads }: &Instance) -> String {
     let mut unit = String::new();
     for (name, source) in SOURCES {
         let _ = writeln!(unit, "#line 1 \"{name}\"\n{source}");
     }
-    let _ = writeln!(unit, "#line 1 \"instances\"");
-    for Instance { kernel, threads, name } in instances {
-        let members = match kernel {
-            Kernel::Convolve(shape) => Some((shape.members(), convolve_bounds(shape))),
-            Kernel::Correlate(shape) => Some((shape.members(), correlate_bounds(shape))),
-            _ => None,
-        };
-        if let Some((members, bounds)) = &members {
-            let all = members.iter().map(|(name, value)| (*name, *value)).chain(bounds.iter().copied());
-            let list: Vec<String> = all.map(|(name, value)| format!("{name} = {value}")).collect();
-            let _ = writeln!(unit, "struct S_{name} {{ static constexpr int {}; }};", list.join(", "));
-        }
-        let (arguments, shared) = match kernel {
-            Kernel::Convolve(_) => ("ConvolveArguments", true),
-            Kernel::Correlate(_) => ("CorrelateArguments", true),
-            Kernel::Pack => ("PackArguments", false),
-            Kernel::EvaluationCoefficients => ("EvaluationArguments", false),
-            Kernel::Finish => ("FinishArguments", true),
-            Kernel::Residual | Kernel::Slope => ("RegressionArguments", true),
-        };
-        let shape = if members.is_some() { format!("S_{name}(), ") } else { String::new() };
-        let (declared, passed) = if shared { ("SHARED; ", ", shared") } else { ("", "") };
-        let function = kernel.function();
-        let _ = writeln!(
-            unit,
-            "extern \"C\" __global__ void __launch_bounds__({threads}) {name}(const __grid_constant__ {arguments} a) \
-             {{ {declared}{function}({shape}a{passed}); }}"
-        );
+    let constants = match kernel {
+        Kernel::Convolve(shape) => [shape.members(), convolve_bounds(shape)].concat(),
+        Kernel::Correlate(shape) => [shape.members(), correlate_bounds(shape)].concat(),
+        _ => Vec::new(),
+    };
+    let shape = if constants.is_empty() { "" } else { "Shape(), " };
+    if !constants.is_empty() {
+        let list: Vec<String> = constants.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let _ = writeln!(unit, "struct Shape {{ static constexpr int {}; }};", list.join(", "));
     }
+    let (arguments, shared) = match kernel {
+        Kernel::Convolve(_) => ("ConvolveArguments", true),
+        Kernel::Correlate(_) => ("CorrelateArguments", true),
+        Kernel::Pack => ("PackArguments", false),
+        Kernel::EvaluationCoefficients => ("EvaluationArguments", false),
+        Kernel::Finish => ("FinishArguments", true),
+        Kernel::Residual | Kernel::Slope => ("RegressionArguments", true),
+    };
+    let (declared, passed) = if shared { ("SHARED; ", ", shared") } else { ("", "") };
+    let function = kernel.function();
+    let _ = writeln!(
+        unit,
+        "extern \"C\" __global__ void __launch_bounds__({threads}) {ENTRY}(const __grid_constant__ {arguments} a) \
+         {{ {declared}{function}({shape}a{passed}); }}"
+    );
     unit
 }
 

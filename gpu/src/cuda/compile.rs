@@ -4,6 +4,7 @@ use std::ffi::{CString, c_char, c_int};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cudarc::nvrtc::sys;
 use sha2::{Digest as _, Sha256};
@@ -26,6 +27,8 @@ pub struct Image {
     pub bytes: Vec<u8>,
     /// From the cache, without compiling.
     pub cached: bool,
+    /// What the compiler says of registers and shared memory, where it compiled machine code.
+    pub log: String,
 }
 
 fn check(what: &str, result: sys::nvrtcResult) -> Result<()> {
@@ -63,11 +66,35 @@ impl Compiler {
         &self.architectures
     }
 
-    /// Kernels for a compute capability, such as 90: from the cache where it has them.
+    /// Kernels for a compute capability, such as 90, on all cores: from the cache where it has them.
     ///
     /// # Errors
     /// Where the capability is older than any that the compiler knows, or a kernel does not compile.
-    pub fn compile(&self, instances: &[Instance], capability: i32) -> Result<Image> {
+    pub fn compile_all(&self, instances: &[Instance], capability: i32) -> Result<Vec<Image>> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(instances.len().max(1));
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let mut own = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(instance) = instances.get(index) else { return own };
+                own.push((index, self.compile(instance, capability)));
+            }
+        };
+        let mut all: Vec<(usize, Result<Image>)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+            let lost = || vec![(usize::MAX, Err(GpuError::Compile("the compiler's thread panicked".to_owned())))];
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+        });
+        all.sort_by_key(|(index, _)| *index);
+        all.into_iter().map(|(_, image)| image).collect()
+    }
+
+    /// One kernel for a compute capability.
+    ///
+    /// # Errors
+    /// As for [`Compiler::compile_all`].
+    pub fn compile(&self, instance: &Instance, capability: i32) -> Result<Image> {
         // A card that is newer than the compiler gets PTX for the newest that it knows.
         let architecture = if self.architectures.contains(&capability) {
             format!("sm_{capability}")
@@ -78,7 +105,7 @@ impl Compiler {
                 older.ok_or_else(|| GpuError::Unavailable(format!("NVRTC {:?} knows no card of capability {capability}", self.version)))?
             )
         };
-        let unit = translation_unit(instances);
+        let unit = translation_unit(instance);
         let mut hash = Sha256::new();
         hash.update(format!("{:?} {architecture}\n", self.version));
         hash.update(&unit);
@@ -87,13 +114,13 @@ impl Compiler {
         if let Ok(bytes) = fs::read(&path)
             && !bytes.is_empty()
         {
-            return Ok(Image { bytes, cached: true });
+            return Ok(Image { bytes, cached: true, log: String::new() });
         }
-        let bytes = compile(&unit, &architecture)?;
+        let (bytes, log) = compile(&unit, &architecture)?;
         if let Err(error) = keep(&path, &bytes) {
             tracing::warn!(%error, path = %path.display(), "compiled kernels cannot be kept");
         }
-        Ok(Image { bytes, cached: false })
+        Ok(Image { bytes, cached: false, log })
     }
 
     /// Forgets what the cache has of these kernels, which the card refuses.
@@ -128,10 +155,10 @@ impl Drop for Program {
 }
 
 #[allow(unsafe_code)]
-fn compile(unit: &str, architecture: &str) -> Result<Vec<u8>> {
+fn compile(unit: &str, architecture: &str) -> Result<(Vec<u8>, String)> {
     let text = |text: &str| CString::new(text).map_err(|error| GpuError::Compile(error.to_string()));
     let (source, name) = (text(unit)?, text("trainyard.cu")?);
-    let options = [text(&format!("--gpu-architecture={architecture}"))?, text("--std=c++17")?];
+    let options = [text(&format!("--gpu-architecture={architecture}"))?, text("--std=c++17")?, text("--ptxas-options=--verbose")?];
     let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
     let mut program = Program(std::ptr::null_mut());
     // SAFETY: both strings end with a zero and live longer than the program; there are no headers.
@@ -157,7 +184,7 @@ fn compile(unit: &str, architecture: &str) -> Result<Vec<u8>> {
             check("nvrtcGetPTX", sys::nvrtcGetPTX(program.0, bytes.as_mut_ptr().cast()))?;
         }
     }
-    Ok(bytes)
+    Ok((bytes, log(&program)))
 }
 
 /// What the compiler says.

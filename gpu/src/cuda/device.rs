@@ -9,12 +9,12 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
 use super::graph::GraphProgram;
 use super::{Card, Compiler};
-use crate::driver::{Driver, Kernel, Launch, Memory, Program, Queue};
-use crate::sources::instances;
+use crate::driver::{Driver, Launch, Memory, Program, Queue};
+use crate::sources::{ENTRY, Instance, instances};
 use crate::{GpuError, Result};
 
-/// A kernel that is loaded, for blocks of so many threads.
-type Loaded = HashMap<(Kernel, u32), usize>;
+/// The functions that are loaded.
+type Loaded = HashMap<Instance, usize>;
 
 /// The context of a card in this process. It is never released: it lives as long as the process does, as its driver's state does.
 #[derive(Debug, Clone, Copy)]
@@ -101,31 +101,31 @@ impl CudaDevice {
         &self.card
     }
 
-    /// Loads the kernels of launches that are not loaded yet, all of them in one module.
+    /// Loads the kernels of launches that are not loaded yet.
     fn load(&self, launches: &[Launch], loaded: &mut Loaded) -> Result<()> {
-        let missing = launches.iter().filter(|launch| !loaded.contains_key(&(launch.kernel.clone(), launch.threads)));
-        let instances = instances(missing);
+        let mut instances = instances(launches);
+        instances.retain(|instance| !loaded.contains_key(instance));
         if instances.is_empty() {
             return Ok(());
         }
         let capability = self.card.capability.0 * 10 + self.card.capability.1;
-        let image = self.compiler.compile(&instances, capability)?;
-        // SAFETY: the image is a whole one of the compiler's, or damaged, which the driver finds.
-        let module = match unsafe { result::module::load_data(image.bytes.as_ptr().cast()) } {
-            Err(_) if image.cached => {
-                self.compiler.forget();
-                let image = self.compiler.compile(&instances, capability)?;
-                // SAFETY: as above.
-                unsafe { result::module::load_data(image.bytes.as_ptr().cast()) }
-            }
-            loaded => loaded,
-        };
-        let module = module.map_err(|error| failed("cuModuleLoadData", error))?;
-        for instance in instances {
-            let name = CString::new(instance.name).map_err(|error| GpuError::Compile(error.to_string()))?;
-            // SAFETY: the module is loaded and never unloaded: programs refer to its functions, and runs of one shape use them again.
-            let function = unsafe { result::module::get_function(module, name) }.map_err(|error| failed("cuModuleGetFunction", error))?;
-            loaded.insert((instance.kernel, instance.threads), function as usize);
+        let entry = CString::new(ENTRY).map_err(|error| GpuError::Compile(error.to_string()))?;
+        for (instance, image) in instances.iter().zip(self.compiler.compile_all(&instances, capability)?) {
+            // SAFETY: the image is a whole one of the compiler's, or damaged, which the driver finds.
+            let module = match unsafe { result::module::load_data(image.bytes.as_ptr().cast()) } {
+                Err(_) if image.cached => {
+                    self.compiler.forget();
+                    let image = self.compiler.compile(instance, capability)?;
+                    // SAFETY: as above.
+                    unsafe { result::module::load_data(image.bytes.as_ptr().cast()) }
+                }
+                loaded => loaded,
+            };
+            let module = module.map_err(|error| failed("cuModuleLoadData", error))?;
+            // SAFETY: the module is loaded and never unloaded: programs refer to its function, and runs of one shape use it again.
+            let function = unsafe { result::module::get_function(module, entry.clone()) };
+            let function = function.map_err(|error| failed("cuModuleGetFunction", error))?;
+            loaded.insert(instance.clone(), function as usize);
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ impl Driver for CudaDevice {
         self.context.enter()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         self.load(launches, &mut loaded)?;
-        let function = |launch: &Launch| match loaded.get(&(launch.kernel.clone(), launch.threads)) {
+        let function = |launch: &Launch| match loaded.get(&Instance { kernel: launch.kernel.clone(), threads: launch.threads }) {
             Some(function) => *function as sys::CUfunction,
             None => std::ptr::null_mut(),
         };

@@ -24,7 +24,7 @@ impl Network {
         let pairs = [(ni, nf), (nf, 2 * nf), (2 * nf, nf), (skip, nc)];
         let (mut parameters, mut running, mut places) = (Vec::new(), Vec::new(), Vec::new());
         let (mut at, mut at_running) = (0, 0);
-        let mut push = |list: &mut Vec<(String, usize)>, at: &mut usize, name: String, len: usize| {
+        let push = |list: &mut Vec<(String, usize)>, at: &mut usize, name: String, len: usize| {
             list.push((name, len));
             *at += len;
             *at - len

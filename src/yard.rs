@@ -42,10 +42,8 @@ pub(crate) struct Yard {
 
 impl Yard {
     pub(crate) async fn start(server: ServerConfig, workers: &WorkersConfig) -> anyhow::Result<Self> {
-        if workers.device == DeviceChoice::Cuda {
-            // Each worker would say so at its start, again and again.
-            workers.device.open().context("cannot train there")?;
-        }
+        // Each worker would say so at its start, again and again.
+        workers.device.check().context("cannot train there")?;
         let cache = std::path::absolute(server.data_dir.join("worker-cache")).context("cannot tell the data folder's absolute path")?;
         let server = Server::start(server).await.context("cannot start the server")?;
         let command = WorkerCommand {

@@ -213,6 +213,38 @@ impl Engine {
         self.read(&self.buffers.logits.clone(), batch.len() * self.shape.num_colours * self.size.0 * self.size.1)
     }
 
+    /// Makes ready what [`Engine::train`] with an optimizer needs for batches of these sizes, so that it allocates nothing later.
+    ///
+    /// # Errors
+    /// Where the device has no room, or a kernel does not compile.
+    pub fn prepare_training(&mut self, data: &DataSet, sizes: &[usize], optimizer: Optimizer) -> Result<()> {
+        self.prepare(data, sizes, Pass::Train(Some(optimizer)))
+    }
+
+    /// As [`Engine::prepare_training`], for [`Engine::score`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare_scores(&mut self, data: &DataSet, sizes: &[usize]) -> Result<()> {
+        self.prepare(data, sizes, Pass::Score)
+    }
+
+    /// As [`Engine::prepare_training`], for [`Engine::predict`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare_predictions(&mut self, data: &DataSet, sizes: &[usize]) -> Result<()> {
+        self.prepare(data, sizes, Pass::Predict)
+    }
+
+    fn prepare(&mut self, data: &DataSet, sizes: &[usize], pass: Pass) -> Result<()> {
+        for &images in sizes.iter().filter(|images| **images > 0) {
+            self.check(data, &vec![0; images])?;
+            self.program(data, pass, images)?;
+        }
+        Ok(())
+    }
+
     /// The launches of a step, or of an evaluation where there is no optimizer: for whoever compiles or counts them.
     ///
     /// # Errors

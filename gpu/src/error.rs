@@ -15,7 +15,10 @@ pub enum GpuError {
     /// The compiler refuses a kernel.
     #[error("a kernel does not compile: {0}")]
     Compile(String),
-    /// The card stopped, or refuses a launch: what it was doing is lost.
+    /// The card takes no such launch, now or at all; it works on otherwise.
+    #[error("the GPU refuses a program: {0}")]
+    Refused(String),
+    /// The card stopped: what it was doing is lost.
     #[error("the GPU failed: {0}")]
     Device(String),
     /// Lengths or values that do not fit.

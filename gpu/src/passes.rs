@@ -29,6 +29,9 @@ pub(crate) enum Pass {
     Logits,
 }
 
+/// Launches, and all memory that they touch.
+type Built = (Vec<Launch>, Vec<Arc<dyn Memory>>);
+
 /// Puts a pass together.
 pub(crate) struct Builder<'a> {
     pub(crate) driver: &'a dyn Driver,
@@ -46,7 +49,7 @@ pub(crate) struct Builder<'a> {
 
 impl Builder<'_> {
     /// The launches, and all memory that they touch.
-    pub(crate) fn build(mut self) -> Result<(Vec<Launch>, Vec<Arc<dyn Memory>>)> {
+    pub(crate) fn build(mut self) -> Result<Built> {
         self.memory.extend(self.buffers.memory());
         self.memory.extend(self.data.memory());
         let first = self.pack();

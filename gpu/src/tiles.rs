@@ -122,3 +122,55 @@ pub(crate) fn correlate(mut s: CorrelateShape, images: usize) -> (CorrelateShape
     let grid = [splits as u32, a_tiles as u32, b_tiles as u32];
     (s, grid, (na * nb * t) as u32, bytes(rows, columns, nb) as u32, images_per_split)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What any card grants a block without being asked.
+    const GRANTED: u32 = 48 << 10;
+
+    #[test]
+    fn every_convolution_fits_on_a_card_and_covers_its_output_once() {
+        for (taps, so, si) in (1..=8).flat_map(|taps| [(taps, 1, 1), (taps, 1, 2), (taps, 2, 1)]) {
+            for (ci, co) in [(1, 1), (1, 32), (24, 24), (3, 256), (129, 65), (512, 300)] {
+                for (height, width, images) in [(2, 2, 1), (8, 8, 100), (14, 10, 7), (32, 32, 100), (4, 1000, 3), (1000, 4, 2)] {
+                    for epilogue in [Epilogue::Forward, Epilogue::ForwardPooled, Epilogue::Backward, Epilogue::Last] {
+                        if (epilogue == Epilogue::Last && co > 256) || (epilogue == Epilogue::ForwardPooled && so == 2) {
+                            continue;
+                        }
+                        let shape = ConvolveShape { ci, co, so, si, taps, ho: height, wo: width, ..ConvolveShape::default() };
+                        let (s, grid, threads, shared) = convolve(shape, epilogue, images as usize);
+                        let case = format!("{s:?} {grid:?} {threads} {shared}");
+                        assert!(shared <= GRANTED && (1..=1024).contains(&threads) && grid[1] < 65_536, "{case}");
+                        assert!(s.tiles_x * s.tile_cols >= width / so && s.tiles_y * s.tile_rows >= height / so, "{case}");
+                        assert!(s.tile_rows % s.ry == 0 || s.tiles_y == 1, "{case}");
+                        assert!(s.tile_cols % 4 == 0 || s.tiles_x == 1, "{case}");
+                        assert!(s.tile_images == 1 || (s.tiles_x == 1 && s.tiles_y == 1), "{case}");
+                        assert_eq!(grid[0] as i32, s.tiles_x * s.tiles_y * ((images + s.tile_images - 1) / s.tile_images), "{case}");
+                        assert!(s.chunk >= 1 && threads as i32 == s.cg * s.pg, "{case}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_correlation_fits_on_a_card_and_takes_every_image_once() {
+        for (t, stride) in (1..=8).flat_map(|t| [(t, 1), (t, 2)]) {
+            for (ca, cb) in [(1, 1), (32, 1), (1, 32), (24, 25), (64, 32), (3, 256), (300, 512)] {
+                for (height, width, images) in [(1, 1, 1), (8, 8, 100), (14, 10, 7), (32, 32, 300), (4, 1000, 3), (1000, 4, 2)] {
+                    let shape = CorrelateShape { ca, cb, t, stride, ha: height, wa: width, ..CorrelateShape::default() };
+                    let (s, grid, threads, shared, images_per_split) = correlate(shape, images);
+                    let case = format!("{s:?} {grid:?} {threads} {shared} {images_per_split}");
+                    assert!(shared <= GRANTED && (1..=1024).contains(&threads), "{case}");
+                    assert!(
+                        grid[1] as i32 * s.ba >= ca && grid[2] as i32 * s.bb >= cb && grid[0] as usize * images_per_split >= images,
+                        "{case}"
+                    );
+                    assert!(s.columns % 4 == 0 && s.rows >= 1, "{case}");
+                }
+            }
+        }
+    }
+}

@@ -32,7 +32,7 @@ fn a_step_of_every_case_is_pytorchs() {
         engine.set_running(&running).unwrap();
         let batch: Vec<u32> = (0..images as u32).collect();
         let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-        let scores = engine.train(&data, &[batch.clone()], &[adam.rates(1, 1e-3, 1.0)], Some(adam)).unwrap();
+        let scores = engine.train(&data, std::slice::from_ref(&batch), &[adam.rates(1, 1e-3, 1.0)], Some(adam)).unwrap();
         let mut worst = 0.0f64;
         let mut compare = |name: &str, ours: &[f32]| {
             let error = distance(ours, &case.f32(name));

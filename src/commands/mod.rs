@@ -9,6 +9,7 @@ mod compare;
 mod convolution;
 mod datasets;
 mod demo;
+mod doctor;
 mod health;
 mod jobs;
 mod metrics;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Backup(backup::BackupArgs),
     /// Check that the data folder of a stopped server, or an unpacked backup, is whole (exit code 0 or 1)
     Check(check::CheckArgs),
+    /// Look whether this machine trains as it should, and how fast: networks, determinism, step times (exit code 0 or 1)
+    Doctor(doctor::DoctorArgs),
     /// Remove checkpoints and artifacts of finished runs, but for what is protected
     Prune(prune::PruneArgs),
     /// List the workers that the server has heard of
@@ -136,6 +139,7 @@ impl Command {
             Self::Tokens(command) => command.run().await,
             Self::Backup(args) => args.run().await,
             Self::Check(args) => args.run().await,
+            Self::Doctor(args) => args.run().await,
             Self::Prune(args) => args.run().await,
             Self::Workers(args) => args.run().await,
             Self::Network(args) => args.run(),

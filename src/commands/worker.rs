@@ -69,7 +69,7 @@ impl WorkerArgs {
 }
 
 /// `$XDG_CACHE_HOME/trainyard`, or where the XDG base directory specification puts it without that.
-fn user_cache() -> Result<PathBuf, UsageError> {
+pub(super) fn user_cache() -> Result<PathBuf, UsageError> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
     let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
     cache.map(|cache| cache.join("trainyard")).ok_or_else(|| UsageError("there is no user's cache folder: give --cache-dir".to_owned()))

@@ -31,7 +31,7 @@ use crate::{Attempt, JobId, RunId, Spec, StopReason, Timestamp, WorkerId};
 pub struct Register {
     pub pid: u32,
     pub host: String,
-    /// `cpu` or the accelerator's name.
+    /// `cpu`, with the reason where a GPU was looked for and cannot be used, or `cuda:` and what was found.
     pub device: String,
     pub threads: u32,
     /// Of the worker's build.

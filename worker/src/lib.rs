@@ -6,6 +6,7 @@
 mod agent;
 mod config;
 pub mod data;
+pub mod doctor;
 mod drawing;
 pub mod kernels;
 pub mod networks;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
@@ -36,10 +37,44 @@ impl Context {
     }
 }
 
-/// The error of a call.
+/// The error of a call that prepares something: the card is as it was.
+pub(super) fn refused(what: &str, error: DriverError) -> GpuError {
+    match failed(what, error) {
+        GpuError::Device(reason) => GpuError::Refused(reason),
+        other => other,
+    }
+}
+
+/// The error of a call that lets the card work, or of work before it.
 pub(super) fn failed(what: &str, error: DriverError) -> GpuError {
     let reason = error.error_string().ok().map_or_else(|| format!("{:?}", error.0), |reason| reason.to_string_lossy().into_owned());
     GpuError::Device(format!("{what}: {reason}"))
+}
+
+/// What goes wrong before a card is used.
+fn unavailable(what: &'static str) -> impl Fn(DriverError) -> GpuError {
+    move |error| GpuError::Unavailable(format!("no GPU that the NVIDIA driver lets this process use: {}", failed(what, error)))
+}
+
+/// As NVML writes it.
+fn uuid(uuid: sys::CUuuid) -> String {
+    let mut text = "GPU-".to_owned();
+    for (i, byte) in uuid.bytes.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{:02x}", *byte as u8);
+    }
+    text
+}
+
+/// The number of cards, at least one.
+pub(super) fn count() -> Result<i32> {
+    result::init().map_err(unavailable("cuInit"))?;
+    match result::device::get_count().map_err(unavailable("cuDeviceGetCount"))? {
+        0 => Err(GpuError::Unavailable("no GPU that the NVIDIA driver knows".to_owned())),
+        count => Ok(count),
+    }
 }
 
 /// A card that is open.
@@ -54,16 +89,6 @@ pub struct CudaDevice {
 #[allow(unsafe_code)]
 impl CudaDevice {
     pub(super) fn open(ordinal: i32, compiler: Compiler) -> Result<Arc<Self>> {
-        let unavailable = |what: &str| {
-            let what = what.to_owned();
-            move |error: DriverError| {
-                GpuError::Unavailable(format!("the NVIDIA driver is there but no GPU can be used: {}", failed(&what, error)))
-            }
-        };
-        result::init().map_err(unavailable("cuInit"))?;
-        if result::device::get_count().map_err(unavailable("cuDeviceGetCount"))? <= ordinal {
-            return Err(GpuError::Unavailable("the NVIDIA driver is there but finds no GPU".to_owned()));
-        }
         let device = result::device::get(ordinal).map_err(unavailable("cuDeviceGet"))?;
         // SAFETY: the device is one of the driver's.
         let attribute =
@@ -73,6 +98,7 @@ impl CudaDevice {
         unsafe { sys::cuDriverGetVersion(&raw mut driver) }.result().map_err(unavailable("cuDriverGetVersion"))?;
         let card = Card {
             name: result::device::get_name(device).map_err(unavailable("cuDeviceGetName"))?,
+            uuid: uuid(result::device::get_uuid(device).map_err(unavailable("cuDeviceGetUuid"))?),
             capability: (
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
@@ -121,10 +147,10 @@ impl CudaDevice {
                 }
                 loaded => loaded,
             };
-            let module = module.map_err(|error| failed("cuModuleLoadData", error))?;
+            let module = module.map_err(|error| refused("cuModuleLoadData", error))?;
             // SAFETY: the module is loaded and never unloaded: programs refer to its function, and runs of one shape use it again.
             let function = unsafe { result::module::get_function(module, entry.clone()) };
-            let function = function.map_err(|error| failed("cuModuleGetFunction", error))?;
+            let function = function.map_err(|error| refused("cuModuleGetFunction", error))?;
             loaded.insert(instance.clone(), function as usize);
         }
         Ok(())
@@ -143,13 +169,13 @@ impl Driver for CudaDevice {
         match unsafe { result::malloc_sync(bytes) } {
             Ok(address) => Ok(Arc::new(Piece { context: self.context, address, bytes })),
             Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(GpuError::Memory { bytes }),
-            Err(error) => Err(failed("cuMemAlloc", error)),
+            Err(error) => Err(refused("cuMemAlloc", error)),
         }
     }
 
     fn queue(&self) -> Result<Box<dyn Queue>> {
         self.context.enter()?;
-        let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(|error| failed("cuStreamCreate", error))?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(|error| refused("cuStreamCreate", error))?;
         Ok(Box::new(Stream { context: self.context, stream }))
     }
 

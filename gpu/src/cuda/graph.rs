@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cudarc::driver::result;
 use cudarc::driver::sys;
 
-use super::device::{Context, failed};
+use super::device::{Context, failed, refused};
 use crate::driver::{Launch, Memory, Program};
 use crate::{GpuError, Result};
 
@@ -37,7 +37,7 @@ impl GraphProgram {
     ) -> Result<Self> {
         let mut program = Self { context, graph: std::ptr::null_mut(), executable: std::ptr::null_mut(), _memory: memory.to_vec() };
         // SAFETY: writes one handle.
-        unsafe { sys::cuGraphCreate(&raw mut program.graph, 0) }.result().map_err(|error| failed("cuGraphCreate", error))?;
+        unsafe { sys::cuGraphCreate(&raw mut program.graph, 0) }.result().map_err(|error| refused("cuGraphCreate", error))?;
         let mut nodes: Vec<sys::CUgraphNode> = Vec::with_capacity(launches.len());
         for launch in launches {
             let after: Option<Vec<sys::CUgraphNode>> = launch.after.iter().map(|&before| nodes.get(before).copied()).collect();
@@ -63,13 +63,13 @@ impl GraphProgram {
             // What the argument points to is kept by `_memory`.
             unsafe { sys::cuGraphAddKernelNode_v2(&raw mut node, program.graph, after.as_ptr(), after.len(), &raw const node_parameters) }
                 .result()
-                .map_err(|error| failed(&format!("cuGraphAddKernelNode of {}", launch.kernel.function()), error))?;
+                .map_err(|error| refused(&format!("cuGraphAddKernelNode of {}", launch.kernel.function()), error))?;
             nodes.push(node);
         }
         // SAFETY: the graph is whole, and writes one handle.
         unsafe { sys::cuGraphInstantiateWithFlags(&raw mut program.executable, program.graph, 0) }
             .result()
-            .map_err(|error| failed("cuGraphInstantiate", error))?;
+            .map_err(|error| refused("cuGraphInstantiate", error))?;
         Ok(program)
     }
 

@@ -10,32 +10,61 @@ const NVRTC_VARIABLE: &str = "TRAINYARD_NVRTC";
 
 /// The driver, which the machine's owner installs.
 pub(super) fn driver() -> Result<()> {
-    // SAFETY: opening a library runs its initializers; NVIDIA's driver has no others than any program that uses it runs.
-    #[allow(unsafe_code)]
-    let present = unsafe { cudarc::driver::sys::is_culib_present() };
-    if present {
+    if driver_is_present() {
         return Ok(());
     }
-    Err(GpuError::Unavailable("there is no NVIDIA driver on this machine (libcuda.so is not found)".to_owned()))
+    Err(GpuError::Unavailable("no NVIDIA driver: libcuda.so is not found".to_owned()))
 }
 
 /// The compiler, which comes with CUDA or with the Python wheel `nvidia-cuda-nvrtc`.
 pub(super) fn compiler() -> Result<()> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(|| places().into_iter().find(|path| preload(path)));
-    // SAFETY: as above, for NVIDIA's compiler.
-    #[allow(unsafe_code)]
-    let present = unsafe { cudarc::nvrtc::sys::is_culib_present() };
-    if present {
+    FOUND.get_or_init(|| places().into_iter().find(|path| preload_compiler(path)));
+    if compiler_is_present() {
         return Ok(());
     }
     Err(GpuError::Unavailable(format!(
-        "there is an NVIDIA driver but no NVRTC to compile kernels with (libnvrtc.so of CUDA 12 or 13 is not found): install CUDA's \
-         nvrtc library or `pip install nvidia-cuda-nvrtc`, or name the library in {NVRTC_VARIABLE}"
+        "no NVRTC to compile the GPU's kernels with: libnvrtc.so of CUDA 12 or 13 is not found; install it or `pip install \
+         nvidia-cuda-nvrtc`, or name the library in {NVRTC_VARIABLE}"
     )))
 }
 
-/// Opens a library for the whole process and for good: cudarc then gets this one by its name.
+#[cfg(not(feature = "linked"))]
+#[allow(unsafe_code)]
+fn driver_is_present() -> bool {
+    // SAFETY: opening a library runs its initializers; NVIDIA's driver has no others than any program that uses it runs.
+    unsafe { cudarc::driver::sys::is_culib_present() }
+}
+
+#[cfg(not(feature = "linked"))]
+#[allow(unsafe_code)]
+fn compiler_is_present() -> bool {
+    // SAFETY: as above, for NVIDIA's compiler.
+    unsafe { cudarc::nvrtc::sys::is_culib_present() }
+}
+
+#[cfg(feature = "linked")]
+fn driver_is_present() -> bool {
+    true
+}
+
+#[cfg(feature = "linked")]
+fn compiler_is_present() -> bool {
+    true
+}
+
+/// Opens NVRTC and the library of built-in code beside it, which some of its builds find only where the loader looks.
+fn preload_compiler(path: &Path) -> bool {
+    let beside = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    for entry in beside.into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("libnvrtc-builtins.so") {
+            preload(&entry.path());
+        }
+    }
+    preload(path)
+}
+
+/// Opens a library for the whole process and for good: whoever asks for it by its name gets this one.
 fn preload(path: &Path) -> bool {
     // SAFETY: as above.
     #[allow(unsafe_code)]

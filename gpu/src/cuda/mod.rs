@@ -21,6 +21,8 @@ use crate::Result;
 pub struct Card {
     /// Its name, such as `NVIDIA H100 80GB HBM3`.
     pub name: String,
+    /// Its UUID, as NVML writes it.
+    pub uuid: String,
     /// Compute capability.
     pub capability: (i32, i32),
     /// Bytes of memory.
@@ -58,13 +60,35 @@ impl Card {
     }
 }
 
+impl std::fmt::Display for Card {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (major, minor) = self.capability;
+        let gib = self.memory as f64 / f64::from(1 << 30);
+        let (driver, nvrtc) = ((self.driver / 1000, self.driver % 1000 / 10), self.compiler);
+        write!(
+            f,
+            "{}, {gib:.0} GiB, sm_{major}{minor}, driver for CUDA {}.{}, NVRTC {}.{}",
+            self.name, driver.0, driver.1, nvrtc.0, nvrtc.1
+        )
+    }
+}
+
+/// Whether there are a driver, a card and a compiler; takes no memory on the card.
+///
+/// # Errors
+/// [`crate::GpuError::Unavailable`] with a sentence about what was looked for and not found.
+pub fn look() -> Result<()> {
+    libraries::driver()?;
+    device::count()?;
+    libraries::compiler()
+}
+
 /// Opens the first card, with compiled kernels kept in `cache`.
 ///
 /// # Errors
 /// [`crate::GpuError::Unavailable`] with a sentence about what was looked for and not found.
 pub fn find(cache: &Path) -> Result<Arc<CudaDevice>> {
-    libraries::driver()?;
-    libraries::compiler()?;
+    look()?;
     CudaDevice::open(0, Compiler::new(cache)?)
 }
 

@@ -37,6 +37,7 @@ use trainyard_wire::WorkerId;
 use trainyard_wire::worker::{ClaimRequest, ClaimedRun, HeldRun, Register, Registered};
 
 use crate::data::FileStore;
+use crate::networks::NetworkError;
 use crate::trainers::{Assignment, Ended, Session, Stop, TrainError, Workshop};
 use backlog::{Backlog, NextClaim};
 use courier::Courier;
@@ -123,6 +124,10 @@ impl<S: Server> Agent<S> {
         let mut draining = self.draining.subscribe();
         let mut next = NextClaim::new(self.claim_at_once);
         while !self.stop.is_cancelled() {
+            if self.workshop.card.as_ref().is_some_and(|card| card.is_required() && card.is_lost()) {
+                // A new process may get it back; this one would fail run after run.
+                return Err(WorkerError::Device(NetworkError::Device("the GPU was lost".to_owned())));
+            }
             let due = async {
                 self.backlog.wants(&next).await;
                 // The sender is this agent's own, so it is never gone.

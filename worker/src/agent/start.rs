@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use candle_core::{Device, DeviceLocation};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use trainyard_wire::client::Client;
@@ -17,7 +16,8 @@ use super::{Agent, WorkerError};
 use crate::WorkerConfig;
 use crate::data::FileStore;
 use crate::data::files::MOST_BYTES;
-use crate::trainers::{self, Workshop};
+use crate::networks::{DeviceChoice, Found};
+use crate::trainers::{self, Card, Workshop};
 
 /// Works for the server until `stop` is cancelled, then gives its runs back and returns.
 ///
@@ -26,7 +26,8 @@ use crate::trainers::{self, Workshop};
 /// # Errors
 /// [`WorkerError`] where the worker cannot start, or where the server refuses it for good. A server that is not there is waited for.
 pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), WorkerError> {
-    let device = config.device.open()?;
+    let found = config.device.find(&config.cache_dir.join("kernels"))?;
+    tracing::info!(device = found.text, "trains on this device");
     let threads = bound_threads(config.threads);
     let client = Client::new(&config.server, Some(config.token))?;
     let files = FileStore::open(&config.cache_dir, MOST_BYTES);
@@ -35,7 +36,7 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), Wo
     let register = Register {
         pid: std::process::id(),
         host: nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default(),
-        device: device_name(&device),
+        device: found.text.clone(),
         threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -49,7 +50,7 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), Wo
         courier: Courier::new(),
         files,
         download: Mutex::new(()),
-        workshop: Workshop::new(device),
+        workshop: workshop(found, config.device),
         train: trainers::train,
         claim_at_once: config.claim_at_once.max(1),
         timing: Timing::default(),
@@ -72,11 +73,11 @@ fn bound_threads(wanted: Option<usize>) -> usize {
     rayon::current_num_threads().min(wanted.unwrap_or(usize::MAX)).max(1)
 }
 
-/// `cpu`, or the accelerator with its number.
-fn device_name(device: &Device) -> String {
-    match device.location() {
-        DeviceLocation::Cpu => "cpu".to_owned(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+/// What runs share: the GPU where one was found.
+fn workshop(found: Found, wanted: DeviceChoice) -> Workshop {
+    let workshop = Workshop::new(found.device);
+    match found.driver {
+        Some(driver) => workshop.with_card(Card::new(driver, wanted == DeviceChoice::Cuda).with_monitor(found.monitor)),
+        None => workshop,
     }
 }

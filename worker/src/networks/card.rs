@@ -241,3 +241,6 @@ impl CustomOp1 for Loss {
         own.affine(f64::from(gradient.to_scalar::<f32>()?), 0.0).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests;

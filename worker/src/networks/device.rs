@@ -1,37 +1,87 @@
-//! Where tensors live: `--device auto|cpu|cuda`.
+//! Where networks are trained: `--device auto|cpu|cuda`, and what is there at run time.
 
-use candle_core::{Device, utils};
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use trainyard_gpu::monitor::{CardMonitor, Monitor};
+use trainyard_gpu::{Driver, cuda};
 
 use super::{NetworkError, Result};
 
 /// What the worker was asked to train on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// A CUDA GPU where this build and this machine have one, else the CPU.
+    /// An NVIDIA GPU where this machine has one that can be used, else the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The first CUDA GPU, or an error.
+    /// The first NVIDIA GPU, or an error.
     Cuda,
+    /// Candle's own CUDA device under the readable networks, for comparison: only in builds with the feature `candle-cuda`.
+    CandleCuda,
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where candle's tensors live.
+    pub device: Device,
+    /// The GPU.
+    pub driver: Option<Arc<dyn Driver>>,
+    /// What measures it, where that can be had.
+    pub monitor: Option<Arc<dyn Monitor>>,
+    /// Its limits, for comparison.
+    pub card: Option<cuda::Card>,
+    /// Both in words, with the reason where a GPU was looked for and cannot be used.
+    pub text: String,
 }
 
 impl DeviceChoice {
-    /// Opens the device.
+    /// Opens the device; compiled kernels are kept in `kernels`.
     ///
     /// # Errors
-    /// [`NetworkError::Device`] where `Cuda` was asked for and this build or this machine has none.
-    pub fn open(self) -> Result<Device> {
+    /// [`NetworkError::Device`] where a GPU was asked for and none can be used.
+    pub fn find(self, kernels: &Path) -> Result<Found> {
+        let cpu = |text: String| Found { device: Device::Cpu, driver: None, monitor: None, card: None, text };
         match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(if utils::cuda_is_available() { Device::new_cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu }),
-            Self::Cuda if !utils::cuda_is_available() => {
-                Err(NetworkError::Device("this build has no CUDA support; use --device cpu, or auto".into()))
+            Self::Cpu => Ok(cpu("cpu".to_owned())),
+            Self::Auto => Ok(card(kernels).unwrap_or_else(|error| cpu(format!("cpu ({error})")))),
+            Self::Cuda => card(kernels).map_err(unusable),
+            Self::CandleCuda => {
+                let device = Device::new_cuda(0)
+                    .map_err(|error| NetworkError::Device(format!("candle opens no GPU ({error}); use --device cpu, or auto")))?;
+                Ok(Found { device, driver: None, monitor: None, card: None, text: "candle's cuda:0".to_owned() })
             }
-            Self::Cuda => Device::new_cuda(0)
-                .map_err(|error| NetworkError::Device(format!("no CUDA GPU could be opened ({error}); use --device cpu, or auto"))),
         }
     }
+
+    /// Whether [`DeviceChoice::find`] may succeed, as far as can be told without taking memory on a GPU.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Self::Cpu | Self::Auto => Ok(()),
+            Self::Cuda => cuda::look().map_err(unusable),
+            Self::CandleCuda if candle_core::utils::cuda_is_available() => Ok(()),
+            Self::CandleCuda => {
+                Err(NetworkError::Device("this build is without the feature candle-cuda; use --device cpu, or auto".to_owned()))
+            }
+        }
+    }
+}
+
+fn unusable(error: trainyard_gpu::GpuError) -> NetworkError {
+    NetworkError::Device(format!("{error}; use --device cpu, or auto"))
+}
+
+fn card(kernels: &Path) -> std::result::Result<Found, trainyard_gpu::GpuError> {
+    let device = cuda::find(kernels)?;
+    let card = device.card().clone();
+    let monitor = CardMonitor::new(&card.uuid).map(|monitor| Arc::new(monitor) as Arc<dyn Monitor>);
+    Ok(Found { device: Device::Cpu, driver: Some(device), monitor, text: format!("cuda: {card}"), card: Some(card) })
 }
 
 impl std::str::FromStr for DeviceChoice {
@@ -42,6 +92,7 @@ impl std::str::FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda),
+            "candle-cuda" => Ok(Self::CandleCuda),
             _ => Err(NetworkError::Device(format!("`{word}` is none of auto, cpu, cuda"))),
         }
     }
@@ -53,6 +104,7 @@ impl std::fmt::Display for DeviceChoice {
             Self::Auto => "auto",
             Self::Cpu => "cpu",
             Self::Cuda => "cuda",
+            Self::CandleCuda => "candle-cuda",
         })
     }
 }
@@ -62,22 +114,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_and_cpu_always_open() {
-        assert!(DeviceChoice::Cpu.open().unwrap().is_cpu());
-        assert!(DeviceChoice::Auto.open().is_ok());
+    fn auto_and_cpu_always_open_and_auto_says_why_it_is_the_cpu() {
+        let kernels = tempfile::tempdir().unwrap();
+        assert_eq!(DeviceChoice::Cpu.find(kernels.path()).unwrap().text, "cpu");
+        let found = DeviceChoice::Auto.find(kernels.path()).unwrap();
+        assert!(found.driver.is_some() || found.text.starts_with("cpu (no "), "{}", found.text);
     }
 
     #[test]
-    fn cuda_without_a_gpu_says_what_to_do() {
-        if !utils::cuda_is_available() {
-            let message = DeviceChoice::Cuda.open().unwrap_err().to_string();
-            assert!(message.contains("--device cpu"), "{message}");
+    fn a_gpu_that_is_not_there_is_an_error_that_says_what_to_do() {
+        let kernels = tempfile::tempdir().unwrap();
+        for choice in [DeviceChoice::Cuda, DeviceChoice::CandleCuda] {
+            if let Err(error) = choice.check() {
+                assert!(error.to_string().contains("--device cpu"), "{error}");
+                let error = choice.find(kernels.path()).unwrap_err().to_string();
+                assert!(error.contains("--device cpu"), "{error}");
+            }
         }
     }
 
     #[test]
     fn words_parse_and_print_alike() {
-        for word in ["auto", "cpu", "cuda"] {
+        for word in ["auto", "cpu", "cuda", "candle-cuda"] {
             assert_eq!(word.parse::<DeviceChoice>().unwrap().to_string(), word);
         }
         assert!("gpu".parse::<DeviceChoice>().is_err());

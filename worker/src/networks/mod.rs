@@ -30,7 +30,7 @@ use candle_core::{Device, Tensor, Var};
 use crate::kernels::cross_entropy::Score;
 
 pub use card::CardNetwork;
-pub use device::DeviceChoice;
+pub use device::{DeviceChoice, Found};
 pub use error::NetworkError;
 pub use evaluate::{Evaluation, evaluate};
 pub use fast::FastNetwork;

@@ -1,5 +1,7 @@
 //! Why a run cannot be trained.
 
+use trainyard_gpu::GpuError;
+
 use super::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::networks::NetworkError;
@@ -20,6 +22,9 @@ pub enum TrainError {
     /// The network could not be built, run or saved.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The GPU failed, or has no room for the run.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -5,6 +5,7 @@
 //! [`checkpoint`] holds every number that later steps depend on: an attempt that begins with one ends at the same bits as a run
 //! that was never interrupted.
 
+mod card;
 pub mod checkpoint;
 mod colourization;
 mod error;
@@ -25,6 +26,7 @@ use candle_core::Device;
 use trainyard_wire::{Spec, StopReason};
 
 use crate::data::{LocalDataset, PreparedCache, ProblemCache};
+pub use card::Card;
 pub use error::TrainError;
 pub use session::{Artifact, Session, Stop};
 
@@ -41,8 +43,10 @@ pub struct Assignment {
 /// What a worker's runs share.
 #[derive(Clone, Debug)]
 pub struct Workshop {
-    /// What networks are trained on.
+    /// What networks are trained on where there is no card.
     pub device: Device,
+    /// The GPU, where there is one to train on.
+    pub card: Option<Arc<Card>>,
     /// Image sets that are ready for training.
     pub prepared: Arc<PreparedCache>,
     /// Regression problems with their spectra.
@@ -58,11 +62,21 @@ impl Workshop {
     pub fn new(device: Device) -> Self {
         Self {
             device,
+            card: None,
             prepared: Arc::new(PreparedCache::default()),
             problems: Arc::new(ProblemCache::default()),
             regression_checkpoint: Duration::from_secs(5),
             colourization_checkpoint: Duration::from_secs(10),
         }
+    }
+}
+
+impl Workshop {
+    /// As it is, with a GPU.
+    #[must_use]
+    pub fn with_card(mut self, card: Card) -> Self {
+        self.card = Some(Arc::new(card));
+        self
     }
 }
 

@@ -1,10 +1,14 @@
 //! Colourization: a network learns to name the palette colour of each pixel of a grey picture.
 //!
-//! One attempt is an [`Attempt`]: it goes through the epochs, a training batch at a time, and evaluates after each. All that later steps
+//! One attempt is an [`Attempt`]: it goes through the epochs, one or some training batches at a time, as its [`Learner`] makes them on
+//! the CPU or a GPU, and evaluates after each. All that later steps
 //! depend on is in its [`Position`], which a checkpoint holds; a run can stop and go on before any batch.
 
 mod batches;
+#[cfg(test)]
+mod card_tests;
 mod early_stopping;
+mod learner;
 mod model;
 mod position;
 mod samples;
@@ -14,23 +18,22 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Tensor};
-use candle_nn::Optimizer as _;
 use serde_json::json;
+use trainyard_gpu::GpuError;
 use trainyard_theory::regression::diverged;
 use trainyard_wire::StopReason;
 use trainyard_wire::run::LogLevel;
 use trainyard_wire::spec::ColourizationSpec;
 
-use super::optimizer::{learning_rate, optimizer_config};
+use super::optimizer::learning_rate;
 use super::pace::{Pace, Timer};
 use super::session::{Artifact, Session, Stop};
 use super::{Assignment, Ended, TrainError, Workshop};
 use crate::data::Prepared;
-use crate::networks::{self, ColourizationNetwork, state_dict};
-use crate::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
+use crate::networks::state_dict;
 use batches::Batches;
-use position::{Position, Validation};
+use learner::Learner;
+use position::Position;
 
 /// Per-step metrics are reported on every tenth step, and on a slow machine this often.
 const METRICS_EVERY: Duration = Duration::from_millis(250);
@@ -46,11 +49,29 @@ pub(super) fn train(
     let prepared = workshop.prepared.get(spec, assignment.dataset.as_ref())?;
     let mut attempt = Attempt::new(spec, prepared, workshop, session)?;
     if let Some(checkpoint) = &assignment.checkpoint {
-        attempt.position.restore(checkpoint, attempt.network.as_mut(), &mut attempt.optimizer)?;
+        let device = attempt.learner.device();
+        let before = attempt.learner.restore(|network, optimizer| attempt.position.restore(checkpoint, network, optimizer))?;
         let Position { step, epoch, .. } = attempt.position;
         session.log(LogLevel::Info, format!("goes on from step {step}, in epoch {}", epoch + 1));
+        if before != device {
+            session.log(
+                LogLevel::Warn,
+                format!("moves from the {before} to the {device} at step {step}: from here on its bits are the {device}'s"),
+            );
+        }
     }
-    attempt.run()
+    match attempt.run() {
+        // The card does nothing more for this process; the run's last checkpoint is stored.
+        Err(TrainError::Gpu(error @ GpuError::Device(_))) => match &workshop.card {
+            Some(card) => {
+                card.lose(&error);
+                session.log(LogLevel::Error, format!("{error}; the run is queued again and goes on from its last checkpoint"));
+                Ok(Ended::Stopped(Stop::Release))
+            }
+            None => Err(error.into()),
+        },
+        ended => ended,
+    }
 }
 
 /// What an epoch or a part of it came to, if the run does not simply go on.
@@ -59,15 +80,11 @@ type Interrupted = Option<Ended>;
 struct Attempt<'a> {
     spec: &'a ColourizationSpec,
     prepared: Arc<Prepared>,
-    device: &'a Device,
     session: &'a dyn Session,
-    network: Box<dyn ColourizationNetwork>,
-    optimizer: VarOptimizer,
+    learner: Learner,
     batches: Batches,
     position: Position,
     total_steps: u64,
-    /// The validation images, grey and classes, on the device.
-    val: (Tensor, Tensor),
     metrics_timer: Timer,
     checkpoint_timer: Timer,
 }
@@ -79,30 +96,13 @@ impl<'a> Attempt<'a> {
         workshop: &'a Workshop,
         session: &'a dyn Session,
     ) -> Result<Self, TrainError> {
-        let device = &workshop.device;
-        let network = networks::build(&model::config(spec)?, device)?;
-        let config = VarOptimizerConfig { optimizer: optimizer_config(&spec.optimizer), learning_rate: spec.optimizer.learning_rate };
-        let optimizer = VarOptimizer::new(vec![network.parameters().clone()], config)?;
         let batches = Batches::new(spec, prepared.train_count());
+        let learner = Learner::new(spec, &prepared, workshop, session, batches.size())?;
         let total_steps = spec.epochs.saturating_mul(batches.per_epoch());
-        let val = batches::tensors(&prepared, &prepared.val, 0..prepared.val_count(), device)?;
         let checkpoint_timer = Timer::new(workshop.colourization_checkpoint);
         let metrics_timer = Timer::new(METRICS_EVERY);
         let position = Position::default();
-        Ok(Self {
-            spec,
-            prepared,
-            device,
-            session,
-            network,
-            optimizer,
-            batches,
-            position,
-            total_steps,
-            val,
-            metrics_timer,
-            checkpoint_timer,
-        })
+        Ok(Self { spec, prepared, session, learner, batches, position, total_steps, metrics_timer, checkpoint_timer })
     }
 
     fn run(mut self) -> Result<Ended, TrainError> {
@@ -125,7 +125,7 @@ impl<'a> Attempt<'a> {
                     self.position.epoch_seconds = since();
                     self.save_checkpoint()?;
                 }
-                if let Some(ended) = self.train_batch(&pace)? {
+                if let Some(ended) = self.train_batches(&pace)? {
                     return Ok(ended);
                 }
             }
@@ -140,44 +140,54 @@ impl<'a> Attempt<'a> {
         (self.position.patience.waited() >= early_stopping.patience).then_some(StopReason::EarlyStopped)
     }
 
-    /// One optimizer step.
-    fn train_batch(&mut self, pace: &Pace) -> Result<Interrupted, TrainError> {
+    /// The optimizer steps that the learner makes at a time, within the epoch.
+    fn train_batches(&mut self, pace: &Pace) -> Result<Interrupted, TrainError> {
         let begun = Instant::now();
-        let images = self.batches.of(self.position.epoch, self.position.batch);
-        let count = images.len();
-        let (grey, classes) = batches::tensors(&self.prepared, &self.prepared.train, images, self.device)?;
-        let loss = self.network.loss(&grey, &classes)?;
-        let batch_loss = f64::from(loss.to_scalar::<f32>()?);
+        let left = self.batches.per_epoch() - self.position.batch;
+        let count = left.min(self.learner.at_a_time());
+        let (first_batch, first_step) = (self.position.batch, self.position.step);
+        let images: Vec<Vec<usize>> = (first_batch..first_batch + count).map(|batch| self.batches.of(self.position.epoch, batch)).collect();
+        let rates: Vec<f64> =
+            (first_step..first_step + count).map(|step| learning_rate(&self.spec.optimizer, step, self.total_steps)).collect();
+        let losses = self.learner.train(&images, &rates)?;
+        let seconds = begun.elapsed().as_secs_f64() / count as f64;
+        for (batch_loss, images) in losses.into_iter().zip(images) {
+            if let Some(ended) = self.batch_done(batch_loss, images.len(), seconds, pace) {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the loss of a batch into account, after whose step `seconds` have passed.
+    fn batch_done(&mut self, batch_loss: f64, count: usize, seconds: f64, pace: &Pace) -> Interrupted {
         let first_loss = *self.position.first_loss.get_or_insert(batch_loss);
         if diverged(batch_loss, first_loss) {
             self.session.metric("train_batch_loss", self.position.step + 1, batch_loss);
             self.report_progress(pace);
             let error = format!("the batch's loss at step {} is {batch_loss}; the first was {first_loss}", self.position.step + 1);
-            return Ok(Some(Ended::Diverged { error }));
+            return Some(Ended::Diverged { error });
         }
-        let gradients = loss.backward()?;
-        self.optimizer.set_learning_rate(learning_rate(&self.spec.optimizer, self.position.step, self.total_steps));
-        self.optimizer.step(&gradients)?;
         self.position.batch_done(batch_loss, count);
-
         let step = self.position.step;
         let due = self.metrics_timer.is_due();
         if due || step == 1 || step.is_multiple_of(METRICS_STEPS) {
-            let seconds = begun.elapsed().as_secs_f64();
             self.session.metric("train_batch_loss", step, batch_loss);
             self.session.metric("step_ms", step, 1e3 * seconds);
             self.session.metric("images_per_second", step, count as f64 / seconds);
+            if due {
+                self.learner.reading().values().for_each(|(name, value)| self.session.metric(name, step, value));
+            }
         }
         if due {
             self.report_progress(pace);
         }
-        Ok(None)
+        None
     }
 
     /// Evaluates, reports and keeps what the epoch came to. `seconds` are those since the epoch began.
     fn end_epoch(&mut self, seconds: impl Fn() -> f64) -> Result<Interrupted, TrainError> {
-        let evaluation = networks::evaluate(self.network.as_ref(), &self.val.0, &self.val.1, self.batches.size())?;
-        let validation = Validation { loss: evaluation.loss, accuracy: evaluation.accuracy };
+        let validation = self.learner.evaluate()?;
         let train_loss = self.position.train_loss();
         let improved = self.position.epoch_done(validation, self.spec.early_stopping.as_ref());
         let epoch = self.position.epoch;
@@ -190,12 +200,12 @@ impl<'a> Attempt<'a> {
             return Ok(Some(Ended::Diverged { error }));
         }
         if improved {
-            self.save("model-best.safetensors".to_owned(), state_dict::to_safetensors(self.network.as_ref())?, false);
+            let model = state_dict::to_safetensors(self.learner.state()?.0)?;
+            self.save("model-best.safetensors".to_owned(), model, false);
         }
         let last = epoch >= self.spec.epochs || self.patience_ran_out().is_some();
         if self.spec.sample_every > 0 && (last || epoch.is_multiple_of(self.spec.sample_every)) {
-            let (network, count) = (self.network.as_ref(), self.spec.sample_images);
-            let picture = samples::picture(network, &self.prepared, &self.val.0, count, self.batches.size())?;
+            let picture = samples::picture(&self.prepared, &self.learner.predict(learner::samples(self.spec, &self.prepared))?)?;
             self.save(format!("samples/epoch-{epoch:03}.png"), picture, true);
         }
         self.save_checkpoint()?;
@@ -210,9 +220,10 @@ impl<'a> Attempt<'a> {
         Ok(Ended::Stopped(stop))
     }
 
-    fn finish(&self, stop_reason: StopReason) -> Result<Ended, TrainError> {
+    fn finish(&mut self, stop_reason: StopReason) -> Result<Ended, TrainError> {
+        let model = state_dict::to_safetensors(self.learner.state()?.0)?;
         let description = model::description(self.spec, &self.prepared, &self.position);
-        self.save("model.safetensors".to_owned(), state_dict::to_safetensors(self.network.as_ref())?, false);
+        self.save("model.safetensors".to_owned(), model, false);
         self.save("model.json".to_owned(), format!("{description:#}\n").into_bytes(), false);
         let (last, best) = (self.position.last, self.position.best);
         let result = json!({
@@ -226,8 +237,10 @@ impl<'a> Attempt<'a> {
         Ok(Ended::Succeeded { stop_reason, result })
     }
 
-    fn save_checkpoint(&self) -> Result<(), TrainError> {
-        let checkpoint = self.position.checkpoint(self.network.as_ref(), &self.optimizer)?;
+    fn save_checkpoint(&mut self) -> Result<(), TrainError> {
+        let device = self.learner.device();
+        let (network, optimizer) = self.learner.state()?;
+        let checkpoint = self.position.checkpoint(network, optimizer, device)?;
         self.session.save_checkpoint(self.position.step, checkpoint);
         Ok(())
     }

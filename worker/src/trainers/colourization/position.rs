@@ -53,6 +53,27 @@ struct Numbers {
     position: Position,
     num_batches_tracked: u64,
     optimizer_steps: u64,
+    /// What trained it up to here; checkpoints of older workers, which were all on the CPU, do not say.
+    #[serde(default)]
+    device: Trainee,
+}
+
+/// What a run is trained on. The position can go from one to the other; its bits are those of the device that trains it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Trainee {
+    #[default]
+    Cpu,
+    Gpu,
+}
+
+impl std::fmt::Display for Trainee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "CPU",
+            Self::Gpu => "GPU",
+        })
+    }
 }
 
 impl Position {
@@ -85,24 +106,29 @@ impl Position {
     }
 
     /// The file to go on from.
-    pub(super) fn checkpoint(&self, network: &dyn ColourizationNetwork, optimizer: &VarOptimizer) -> Result<Bytes, TrainError> {
+    pub(super) fn checkpoint(
+        &self,
+        network: &dyn ColourizationNetwork,
+        optimizer: &VarOptimizer,
+        device: Trainee,
+    ) -> Result<Bytes, TrainError> {
         let Buffers { running, num_batches_tracked } = network.buffers();
         let state = optimizer.state();
         let writer = CheckpointWriter::default()
             .vector("parameters", &network.parameters().to_vec1::<f32>()?)
             .vector("running_statistics", &running)
             .optimizer("", &state);
-        let numbers = Numbers { position: self.clone(), num_batches_tracked, optimizer_steps: state.steps };
+        let numbers = Numbers { position: self.clone(), num_batches_tracked, optimizer_steps: state.steps, device };
         Ok(writer.finish(&numbers)?)
     }
 
-    /// Goes to where a checkpoint was made, with the network and the optimizer.
+    /// Goes to where a checkpoint was made, with the network and the optimizer. Returns what had trained it.
     pub(super) fn restore(
         &mut self,
         checkpoint: &[u8],
         network: &mut dyn ColourizationNetwork,
         optimizer: &mut VarOptimizer,
-    ) -> Result<(), TrainError> {
+    ) -> Result<Trainee, TrainError> {
         let reader = CheckpointReader::new(checkpoint)?;
         let numbers: Numbers = reader.position()?;
         let layout = network.layout();
@@ -112,6 +138,6 @@ impl Position {
         network.load_parameters(&parameters)?;
         network.load_buffers(&Buffers { running, num_batches_tracked: numbers.num_batches_tracked })?;
         *self = numbers.position;
-        Ok(())
+        Ok(numbers.device)
     }
 }

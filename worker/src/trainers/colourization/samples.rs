@@ -17,19 +17,12 @@ const RIGHT: Rgb<u8> = Rgb([24, 24, 24]);
 /// Images up to this side are shown at twice their size.
 const SMALL: usize = 64;
 
-/// The picture of the first `count` validation images, as PNG. `grey` holds all of them; the network sees `batch` at a time.
+/// The picture of the first validation images, as many as `predicted` has classes for, as PNG.
 ///
 /// # Errors
-/// Where the network cannot be run or the picture not be encoded.
-pub(super) fn picture(
-    network: &dyn ColourizationNetwork,
-    prepared: &Prepared,
-    grey: &Tensor,
-    count: u64,
-    batch: usize,
-) -> Result<Vec<u8>, TrainError> {
-    let count = usize::try_from(count).unwrap_or(usize::MAX).min(prepared.val_count());
-    let drawn = draw(prepared, &predict(network, &grey.narrow(0, 0, count)?, batch)?);
+/// Where the picture cannot be encoded.
+pub(super) fn picture(prepared: &Prepared, predicted: &[u8]) -> Result<Vec<u8>, TrainError> {
+    let drawn = draw(prepared, predicted);
     let scale = if prepared.height.max(prepared.width) <= SMALL { 2 } else { 1 };
     let scaled = imageops::resize(&drawn, drawn.width() * scale, drawn.height() * scale, imageops::FilterType::Nearest);
     let mut bytes = Vec::new();
@@ -38,7 +31,7 @@ pub(super) fn picture(
 }
 
 /// The most likely class of each pixel, found `batch` images at a time.
-fn predict(network: &dyn ColourizationNetwork, grey: &Tensor, batch: usize) -> Result<Vec<u8>, TrainError> {
+pub(super) fn predict(network: &dyn ColourizationNetwork, grey: &Tensor, batch: usize) -> Result<Vec<u8>, TrainError> {
     let count = grey.dim(0)?;
     let mut predicted = Vec::new();
     for start in (0..count).step_by(batch.max(1)) {

@@ -5,6 +5,7 @@
 
 pub(super) mod batches;
 pub(super) mod claims;
+mod full_batch;
 pub(super) mod position;
 pub(super) mod recorder;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use super::pace::{Pace, Timer};
 use super::session::{Artifact, Session};
 use super::{Assignment, Ended, TrainError, Workshop};
 use batches::Batches;
+use full_batch::FullBatch;
 use position::Position;
 use recorder::Recorder;
 
@@ -93,13 +95,14 @@ fn run_steps(
     let mut progress_timer = Timer::new(PROGRESS_EVERY);
     let mut checkpoint_timer = Timer::new(workshop.regression_checkpoint);
     let clock_every = clock_every(problem);
+    let mut full_batch = FullBatch::new(problem, batches.is_none(), workshop, session)?;
 
     session.progress(pace.progress(position.step, None));
     let (stop_reason, loss) = loop {
         let step = position.step;
         let recorded = recorder.records(step);
         if batches.is_none() || recorded || position.suspicious {
-            let loss = problem.loss_and_gradient(&position.weights, spec.l2, &mut gradient);
+            let loss = full_batch.loss_and_gradient(&position.weights, spec.l2, &mut gradient)?;
             let first_loss = *position.first_loss.get_or_insert(loss);
             let has_diverged = diverged(loss, first_loss);
             let has_converged = spec.gradient_tolerance.is_some_and(|tolerance| vector::norm(&gradient) <= tolerance);

@@ -1,0 +1,64 @@
+//! `trainyard doctor`: whether this machine trains as it should, and how fast.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use trainyard_worker::DeviceChoice;
+use trainyard_worker::doctor::{Report, examine};
+
+use super::worker::user_cache;
+use crate::terminal::table::Table;
+use crate::terminal::{print, print_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    /// What to look at: auto, cpu or cuda
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl DoctorArgs {
+    /// Exit code 0 where everything is right, 1 otherwise.
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let kernels = user_cache()?.join("kernels");
+        let examined = tokio::task::spawn_blocking(move || examine(self.device, &kernels, |what| eprintln!("{what}")));
+        let report = examined.await?.context("cannot examine this machine")?;
+        if self.json {
+            print_json(&report)?;
+        } else {
+            print(&text(&report))?;
+        }
+        Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut cases = Table::new(&["CASE OF PYTORCH'S", "WORST RELATIVE ERROR", "IN", "VERDICT"]);
+    for case in &report.cases {
+        let verdict = if case.failures.is_empty() { "right".to_owned() } else { case.failures.join("; ") };
+        cases.row([case.name.clone(), format!("{:.1e}", case.worst), case.tensor.clone(), verdict]);
+    }
+    let yes = |holds: Option<&bool>| if holds == Some(&true) { "yes".to_owned() } else { "NO".to_owned() };
+    let mut steps =
+        Table::new(&["NETWORK", "MS A STEP", "IMAGES A SECOND", "MULTIPLY-ADDS A SECOND", "OF FP32 LIMIT", "SAME BITS", "RESUMES"]);
+    for (index, step) in report.steps.iter().enumerate() {
+        steps.row([
+            step.network.to_owned(),
+            format!("{:.3}", step.step_ms),
+            format!("{:.0}", step.images_per_second),
+            format!("{:.2e}", step.multiply_adds_per_second),
+            step.of_limit.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", 100.0 * share)),
+            yes(report.deterministic.get(index)),
+            yes(report.resumes.get(index)),
+        ]);
+    }
+    let readings: Vec<String> = report.readings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let verdict = if report.ok { "everything is right" } else { "something is wrong" };
+    let mut parts = vec![format!("trains on {}", report.device), cases.to_string(), steps.to_string()];
+    parts.extend((!readings.is_empty()).then(|| readings.join(", ")));
+    parts.push(verdict.to_owned());
+    parts.join("\n\n")
+}

@@ -51,7 +51,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         // Whoever read the output has seen enough (`trainyard runs | head`).
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", message(error));
+    eprintln!("error: {}", terminal::plain(&message(error)));
     if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct WorkersConfig {
     pub count: usize,
     /// Of each worker; the machine's cores shared out among the workers unless given.
     pub threads: Option<usize>,
+    /// Bytes of each worker; most of the machine's shared out among the workers unless given.
+    pub memory: Option<u64>,
     pub device: DeviceChoice,
     pub log: LogFormat,
     /// What the workers log where `RUST_LOG` does not say.
@@ -32,6 +34,11 @@ impl WorkersConfig {
         let cores = available_parallelism().map_or(1, usize::from);
         self.threads.unwrap_or(cores / self.count.max(1)).max(1)
     }
+
+    /// Bytes of each worker, where they are known.
+    fn memory(&self) -> Option<u64> {
+        self.memory.or_else(|| machine_share(self.count.max(1)))
+    }
 }
 
 /// A running server and its workers.
@@ -41,10 +48,15 @@ pub(crate) struct Yard {
 }
 
 impl Yard {
-    pub(crate) async fn start(server: ServerConfig, workers: &WorkersConfig) -> anyhow::Result<Self> {
+    pub(crate) async fn start(mut server: ServerConfig, workers: &WorkersConfig) -> anyhow::Result<Self> {
         // Each worker would say so at its start, again and again.
         workers.device.check().context("cannot train there")?;
         let cache = std::path::absolute(server.data_dir.join("worker-cache")).context("cannot tell the data folder's absolute path")?;
+        if let Some(memory) = workers.memory() {
+            // What none of these workers can take is refused when it is submitted, instead of waiting for ever.
+            let limit = &mut server.limits.run_memory_bytes;
+            *limit = (*limit).min(memory.saturating_sub(trainyard_worker::OWN_BYTES));
+        }
         let server = Server::start(server).await.context("cannot start the server")?;
         let command = WorkerCommand {
             program: std::env::current_exe().context("cannot tell this program's own file")?,
@@ -90,8 +102,14 @@ fn worker_arguments(server: &Server, workers: &WorkersConfig, cache: &Path) -> V
         ("--cache-dir", cache.into()),
         ("--log", workers.log.as_str().into()),
     ];
-    let options = pairs.into_iter().flat_map(|(option, value)| [option.into(), value]);
+    let memory = workers.memory().map(|bytes| ("--memory", bytes.to_string().into()));
+    let options = pairs.into_iter().chain(memory).flat_map(|(option, value)| [option.into(), value]);
     ["worker".into(), "--exit-with-parent".into()].into_iter().chain(options).collect()
+}
+
+/// What one of so many workers may take of the machine's memory, where that is known: a fifth is left to all else.
+pub(crate) fn machine_share(workers: usize) -> Option<u64> {
+    Some(trainyard_worker::machine_bytes()? / 5 * 4 / workers as u64)
 }
 
 /// The URL of a listener, from this machine: one that listens on all addresses is reached at the loopback one.
@@ -117,8 +135,14 @@ mod tests {
 
     #[test]
     fn every_worker_has_at_least_one_thread() {
-        let workers =
-            |count, threads| WorkersConfig { count, threads, device: DeviceChoice::Cpu, log: LogFormat::Text, log_filter: "warn" };
+        let workers = |count, threads| WorkersConfig {
+            count,
+            threads,
+            memory: None,
+            device: DeviceChoice::Cpu,
+            log: LogFormat::Text,
+            log_filter: "warn",
+        };
         assert_eq!(workers(10_000, None).threads(), 1);
         assert!(workers(1, None).threads() >= 1);
         assert_eq!(workers(3, Some(2)).threads(), 2);

@@ -190,3 +190,29 @@ async fn up_without_the_device_it_is_told_to_use_says_so_and_ends() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("--device cpu"), "{}", refused.stderr);
 }
+
+#[tokio::test]
+async fn a_run_that_takes_its_process_down_again_and_again_fails_and_the_queue_goes_on() {
+    let yard = Yard::up(&["--workers", "2", "--threads", "1", "--lease-seconds", "2"]).await;
+    let fatal = yard.submit(&jobs::long_colourization()).await;
+    let other = yard.submit(&jobs::colourization(3)).await;
+    // Whoever trains it aborts, as at a failed allocation, before there is a checkpoint.
+    for attempt in 1..=3 {
+        let pid = eventually("a worker to begin", async || {
+            let run = yard.run(fatal).await;
+            let worker = yard.client.workers().await.unwrap().items.into_iter().find(|worker| worker.run_ids.contains(&fatal));
+            worker.filter(|_| run.attempt == Attempt(attempt) && run.state == RunState::Running).map(|worker| worker.pid)
+        })
+        .await;
+        process::send(pid, Signal::SIGABRT);
+        eventually("the lease to run out", async || (yard.count_events(fatal, "lease_expired").await >= attempt as usize).then_some(()))
+            .await;
+    }
+    let failed = yard.until(fatal, RunState::Failed).await;
+    assert_eq!(failed.stop_reason, Some(trainyard_wire::StopReason::AttemptsExhausted));
+    assert!(failed.error.unwrap().contains("the worker died"));
+    // The run beside it never noticed, and what comes next is trained.
+    assert_eq!(yard.until(other, RunState::Succeeded).await.attempt, Attempt(1));
+    let next = yard.submit(&jobs::quick()).await;
+    yard.until(next, RunState::Succeeded).await;
+}

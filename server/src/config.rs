@@ -61,12 +61,13 @@ pub struct Limits {
     pub run_multiply_adds: u64,
     /// Numbers in the matrix X of a regression.
     pub problem_numbers: u64,
-    /// Connections at one time.
+    /// Connections at one time; fewer where the process may not open as many files.
     pub connections: usize,
     /// How long a client may take to send the head of a request, or leave its connection idle.
     pub header_timeout: Duration,
-    /// How long a client may take between two pieces of a body.
-    pub body_idle_timeout: Duration,
+    /// How long the server waits for a client to send or to take 10 KiB, whatever comes in between: a body that is slower is answered
+    /// with 408, an answer that is taken slower is broken off.
+    pub patience: Duration,
     /// The longest that one request may be held by `Prefer: wait` or a claim; shorter than the minute of silence at which clients give up.
     pub longest_wait: Duration,
 }
@@ -82,9 +83,9 @@ impl Default for Limits {
             run_disk_bytes: 16 << 30,
             run_multiply_adds: 1_000_000_000_000_000_000,
             problem_numbers: 20_000_000,
-            connections: 1024,
-            header_timeout: Duration::from_secs(60),
-            body_idle_timeout: Duration::from_secs(30),
+            connections: 4096,
+            header_timeout: Duration::from_secs(8),
+            patience: Duration::from_secs(8),
             longest_wait: Duration::from_secs(50),
         }
     }

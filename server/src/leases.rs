@@ -125,11 +125,6 @@ impl Leases {
         self.table().hear(worker, now);
     }
 
-    /// Whether a worker was heard of since the start.
-    pub(crate) fn knows(&self, worker: WorkerId) -> bool {
-        self.table().workers.contains_key(&worker)
-    }
-
     /// Counts a worker as present while its claim waits, until the answer is dropped.
     pub(crate) fn wait(&self, worker: WorkerId) -> Waiting<'_> {
         let mut table = self.table();
@@ -289,6 +284,5 @@ mod tests {
         leases.hear(WorkerId(3), second(start, 60));
         leases.grant(RUN, WORKER, Attempt(1), None, start);
         assert_eq!(leases.forget_silent(Duration::from_secs(30), second(start, 60)), [WORKER, WorkerId(3)]);
-        assert!(!leases.knows(WorkerId(2)));
     }
 }

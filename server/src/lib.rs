@@ -4,6 +4,7 @@
 //! - [`config`]: what a server is started with, and what requests and runs may cost
 //! - [`store`]: everything the server remembers; [`blobs`]: file contents by hash
 //! - [`check`]: whether the data folder of a server that is stopped is whole
+//! - `names`: names that mean something else than a file
 //! - `http`: the routes, who may use them, and what an error looks like
 //! - `admission`: whether a submit may be queued, and at what cost
 //! - `telemetry`: the figures of `/metrics`
@@ -18,6 +19,7 @@ pub mod config;
 mod db;
 mod http;
 mod leases;
+mod names;
 pub mod server;
 pub mod store;
 mod telemetry;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use trainyard_wire::{JobId, RunId};
 
 use crate::connection::Connection;
-use crate::terminal::{format, print};
+use crate::terminal::{format, plain, print};
 
 /// What is asked of runs.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl ActionArgs {
             match client.run_action(id, action.as_str()).await {
                 Ok(run) => print(&format!("run {id}: {}", format::state(&run)))?,
                 Err(error) => {
-                    eprintln!("error: run {id}: {error}");
+                    eprintln!("error: run {id}: {}", plain(&error.to_string()));
                     code = ExitCode::FAILURE;
                 }
             }

@@ -40,7 +40,7 @@ pub(crate) struct DemoArgs {
 impl DemoArgs {
     pub(crate) async fn run(self, log: LogFormat) -> anyhow::Result<ExitCode> {
         let stop = signals::stop_on_signal()?;
-        let workers = WorkersConfig { count: 1, threads: None, device: DeviceChoice::Auto, log, log_filter: "warn" };
+        let workers = WorkersConfig { count: 1, threads: None, memory: None, device: DeviceChoice::Auto, log, log_filter: "warn" };
         let yard = Yard::start(ServerConfig::new(&self.data_dir), &workers).await?;
         let outcome = self.train_and_report(&yard, &stop).await;
         yard.shutdown().await;

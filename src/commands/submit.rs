@@ -10,7 +10,7 @@ use trainyard_wire::job::DryRun;
 use super::watch::{Watched, follow};
 use crate::connection::Connection;
 use crate::terminal::table::Table;
-use crate::terminal::{format, print, print_json};
+use crate::terminal::{format, plain, print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubmitArgs {
@@ -104,7 +104,7 @@ fn with_overrides(body: Vec<u8>, name: Option<String>, tags: &[(String, String)]
 
 fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", plain(warning));
     }
 }
 

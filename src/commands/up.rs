@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use trainyard_worker::DeviceChoice;
 
 use super::server::ServingArgs;
+use super::units;
 use crate::logging::LogFormat;
 use crate::signals;
 use crate::terminal::print;
@@ -20,6 +21,10 @@ pub(crate) struct UpArgs {
     /// Threads of each worker; the cores shared out among them unless given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Memory that each worker may take, such as 4GiB: a run that asks for more is refused, one that grows past it fails; most of the
+    /// machine's, shared out among the workers, unless given
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    worker_memory: Option<u64>,
     /// Where to train: auto, cpu or cuda
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -31,6 +36,7 @@ impl UpArgs {
         let workers = WorkersConfig {
             count: self.workers.into(),
             threads: self.threads.map(usize::from),
+            memory: self.worker_memory,
             device: self.device,
             log,
             log_filter: "info",

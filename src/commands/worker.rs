@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use trainyard_worker::{DeviceChoice, WorkerConfig};
 
-use super::STOP_BOUND;
+use super::{STOP_BOUND, units};
 use crate::UsageError;
 use crate::connection::read_token;
 use crate::signals;
+use crate::yard::machine_share;
 
 /// Most small runs to claim at once.
 const CLAIM_AT_ONCE: u32 = 64;
@@ -28,6 +29,10 @@ pub(crate) struct WorkerArgs {
     /// Threads to train with; all cores unless given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Memory that the worker may take, such as 4GiB: larger runs are left to others, one that grows past it fails; most of the machine's
+    /// unless given
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    memory: Option<u64>,
     /// Where to train: auto, cpu or cuda
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -50,6 +55,7 @@ impl WorkerArgs {
             token: read_token(&self.token_file)?,
             device: self.device,
             threads: self.threads.map(usize::from),
+            memory_bytes: self.memory.or_else(|| machine_share(1)),
             cache_dir: match self.cache_dir {
                 Some(folder) => folder,
                 None => user_cache()?,

@@ -1,17 +1,19 @@
 //! What people see: tables, numbers, progress bars; or the API's JSON.
 
 pub(crate) mod format;
+mod plain;
 pub(crate) mod progress;
 pub(crate) mod table;
 
 use std::io::{self, Write as _};
 
+pub(crate) use plain::{plain, plain_line};
 use serde::Serialize;
 
-/// Writes to stdout. Unlike `println!` it answers an error where the reader has gone.
+/// Writes to stdout as [`plain`] text. Unlike `println!` it answers an error where the reader has gone.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(plain(text).as_bytes())?;
     if !text.is_empty() && !text.ends_with('\n') {
         stdout.write_all(b"\n")?;
     }

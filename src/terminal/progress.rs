@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use trainyard_wire::run::Run;
 use trainyard_wire::{RunId, RunState};
 
-use super::format;
+use super::{format, plain, plain_line};
 
 /// Most bars at one time; a sweep may have thousands of runs.
 const MOST_BARS: usize = 16;
@@ -70,8 +70,8 @@ impl RunProgress {
     pub(crate) fn note(&self, text: &str) {
         match &self.screen {
             // A line that cannot be shown is no reason to stop watching.
-            Some(screen) => drop(screen.println(text)),
-            None => eprintln!("{text}"),
+            Some(screen) => drop(screen.println(plain(text))),
+            None => eprintln!("{}", plain(text)),
         }
     }
 
@@ -98,7 +98,7 @@ impl RunProgress {
             Some(shown) => changed || (shown.step != run.progress.step && now.duration_since(shown.line_at) >= LINE_EVERY),
         };
         if due {
-            eprintln!("run {} ({}): {}, {}", run.id, format::what(run), format::state(run), details(run));
+            eprintln!("run {} ({}): {}, {}", run.id, plain_line(&format::what(run)), format::state(run), details(run));
             self.shown.insert(run.id, Shown { bar: None, state: run.state, step: run.progress.step, line_at: now });
         }
     }
@@ -109,7 +109,7 @@ fn run_bar(run: &Run) -> ProgressBar {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ");
     let bar = ProgressBar::new(run.progress.total_steps.max(1)).with_style(style);
-    bar.set_prefix(format!("run {} {}", run.id, format::what(run)));
+    bar.set_prefix(format!("run {} {}", run.id, plain_line(&format::what(run))));
     bar
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::plain_line;
+
 /// Rows of cells under a header; every column is as wide as its widest cell.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -16,18 +18,19 @@ impl Table {
 
     /// Adds a column at the right.
     pub(crate) fn column(&mut self, name: String) {
-        self.header.push(name);
+        self.header.push(plain_line(&name).into_owned());
     }
 
     /// Adds a row with a cell for every column.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         debug_assert_eq!(N, self.header.len(), "a cell for every column");
-        self.rows.push(cells.to_vec());
+        self.rows.push(cells.iter().map(|cell| plain_line(cell).into_owned()).collect());
     }
 
     /// Adds a row whose first cell says what the others are.
     pub(crate) fn row_of(&mut self, name: &str, cells: impl Iterator<Item = String>) {
-        self.rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+        let cells = std::iter::once(name.to_owned()).chain(cells);
+        self.rows.push(cells.map(|cell| plain_line(&cell).into_owned()).collect());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -61,5 +64,12 @@ mod tests {
         table.row(["1".into(), "succeeded".into(), "0.5".into()]);
         table.row(["12345".into(), "queued".into(), String::new()]);
         assert_eq!(table.to_string(), "RUN    STATE      LOSS\n1      succeeded  0.5\n12345  queued\n");
+    }
+
+    #[test]
+    fn a_cell_is_one_line_whatever_is_in_it() {
+        let mut table = Table::new(&["RUN", "NAME"]);
+        table.row(["1".into(), "x\n2    forged".into()]);
+        assert_eq!(table.to_string(), "RUN  NAME\n1    x\\n2    forged\n");
     }
 }

@@ -6,7 +6,10 @@
 // Each test file is a crate of its own: it uses its part of this, and nothing here can be reached from outside it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod browser;
+pub mod corpus;
 pub mod jobs;
+pub mod memory;
 pub mod process;
 pub mod sweeps;
 

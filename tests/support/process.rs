@@ -9,7 +9,10 @@ use nix::unistd::Pid;
 
 use super::{PATIENCE, eventually};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_trainyard");
+/// The binary under test: that of the tests' own profile, or the one that is measured.
+fn program() -> PathBuf {
+    std::env::var_os("TRAINYARD_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_trainyard").into(), PathBuf::from)
+}
 
 /// A process of the binary; killed and waited for when it is dropped.
 pub struct Process {
@@ -22,6 +25,11 @@ pub struct Process {
 impl Process {
     /// Starts the binary; what it prints goes into files in `folder`.
     pub fn start(name: &str, folder: &Path, arguments: &[&str], paths: &[&Path]) -> Self {
+        Self::start_with(name, folder, arguments, paths, &[])
+    }
+
+    /// As [`start`](Self::start), with something in its environment.
+    pub fn start_with(name: &str, folder: &Path, arguments: &[&str], paths: &[&Path], environment: &[(&str, &str)]) -> Self {
         let (stdout, stderr) = (folder.join(format!("{name}.stdout")), folder.join(format!("{name}.stderr")));
         // A second process of one name goes on in the log of the first; its stdout is read and begins anew.
         let append = |path: &Path| OpenOptions::new().create(true).append(true).open(path).unwrap();
@@ -29,6 +37,7 @@ impl Process {
         let child = binary(folder)
             .args(arguments)
             .args(paths)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(append(&stdout))
             .stderr(append(&stderr))
@@ -123,9 +132,9 @@ pub async fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]
     }
 }
 
-/// The binary, in `folder`, without what the machine's environment might tell it.
+/// [`program`], in `folder`, without what the machine's environment might tell it.
 fn binary(folder: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(program());
     command.current_dir(folder);
     for name in ["TRAINYARD_URL", "TRAINYARD_TOKEN", "RUST_LOG", "RAYON_NUM_THREADS"] {
         command.env_remove(name);

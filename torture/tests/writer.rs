@@ -11,9 +11,11 @@ use trainyard_faults::{Place, clear, set};
 use trainyard_server::store::{NewJob, NewRun, Store, StoreOptions};
 use trainyard_wire::state::Kind;
 use trainyard_wire::worker::Register;
-use trainyard_wire::{Attempt, RunId, RunState, Spec};
+use trainyard_wire::{Attempt, RunId, RunState, Spec, TokenId};
 
 const LEASE: Duration = Duration::from_secs(3600);
+/// Speaks for all workers.
+const TOKEN: TokenId = TokenId(1);
 
 fn job() -> NewJob {
     let spec = json!({
@@ -27,7 +29,7 @@ fn job() -> NewJob {
         priority: 0,
         kind: Kind::Regression,
         sweep: Default::default(),
-        runs: vec![NewRun { spec, sweep_point: Default::default(), total_steps: 10, small: false }],
+        runs: vec![NewRun { spec, sweep_point: Default::default(), total_steps: 10, small: false, memory_bytes: 0 }],
         warnings: Vec::new(),
         theory: Vec::new(),
         idempotency: None,
@@ -40,12 +42,13 @@ async fn a_commit_that_fails_or_panics_is_settled_and_the_writer_goes_on() {
     for ((place, committed), kind) in places.into_iter().flat_map(|place| [(place, "error"), (place, "panic")]) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), StoreOptions { lease: LEASE, upkeep: false, retention: None }).await.unwrap();
-        let register = Register { pid: 1, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, version: "0".to_owned() };
-        let worker = store.register(register).await.unwrap().worker_id;
+        let register =
+            Register { pid: 1, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, memory_bytes: None, version: "0".to_owned() };
+        let worker = store.register(TOKEN, register).await.unwrap().worker_id;
         store.submit(job()).await.unwrap();
 
         set(place.name(), &format!("1*return({kind})"));
-        let claimed = store.claim(worker, 1, Duration::ZERO).await;
+        let claimed = store.claim(TOKEN, worker, 1, Duration::ZERO).await;
         clear();
         assert!(claimed.is_err(), "{kind} at {}", place.name());
 
@@ -54,7 +57,7 @@ async fn a_commit_that_fails_or_panics_is_settled_and_the_writer_goes_on() {
         assert_eq!((run.state, run.attempt), expected, "{kind} at {}", place.name());
         // A run that is running has a lease, so that it comes back if nobody knows that it was given to them.
         assert_eq!(store.expire_leases(Instant::now() + 2 * LEASE).await.unwrap(), u64::from(committed));
-        let again = store.claim(worker, 1, Duration::ZERO).await.unwrap();
+        let again = store.claim(TOKEN, worker, 1, Duration::ZERO).await.unwrap();
         assert_eq!(again[0].attempt, Attempt(expected.1.0 + 1));
         store.ping().await.unwrap();
         store.submit(job()).await.unwrap();

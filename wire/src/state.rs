@@ -94,6 +94,8 @@ words!(
         Diverged = "diverged",
         /// Someone cancelled it.
         Cancelled = "cancelled",
+        /// It asked for more memory than its worker allows, or took it.
+        OutOfMemory = "out_of_memory",
         /// The trainer reported an error or panicked.
         Error = "error",
         /// Three attempts in a row were lost without a new checkpoint.

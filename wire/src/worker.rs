@@ -2,7 +2,8 @@
 //!
 //! A worker registers, then loops: claim (long poll), train, report, finish. A claim is a lease: it lasts `lease_seconds` from the
 //! last heartbeat, and carries an [`Attempt`]. Every write names that attempt; a write whose attempt is no longer the run's, or
-//! whose run is no longer running, gets 409 and changes nothing, and the worker drops the run.
+//! whose run is no longer running, gets 409 and changes nothing, and the worker drops the run. So does one that comes with another
+//! token than the one that the run's worker registered with: workers that do not trust each other have tokens of their own.
 //!
 //! | request | body → answer |
 //! |---|---|
@@ -34,6 +35,9 @@ pub struct Register {
     /// `cpu`, with the reason where a GPU was looked for and cannot be used, or `cuda:` and what was found.
     pub device: String,
     pub threads: u32,
+    /// Bytes that the worker has for a run: larger ones are left to others. Without it there is no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     /// Of the worker's build.
     pub version: String,
 }
@@ -54,6 +58,8 @@ pub struct Worker {
     pub host: String,
     pub device: String,
     pub threads: u32,
+    /// Bytes it has for a run; null where it has no bound.
+    pub memory_bytes: Option<u64>,
     pub version: String,
     /// The run it trains (the oldest, if it holds several); null when it is idle.
     pub run_id: Option<RunId>,
@@ -89,6 +95,9 @@ pub struct ClaimedRun {
     pub run_id: RunId,
     pub job_id: JobId,
     pub attempt: Attempt,
+    /// What training the run takes, by the submit's estimate; 0 where there was none.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// An inline problem has its numbers, unless a run before it in the same answer has them under the same hash.
     pub spec: Spec,
     /// The sha256 of `checkpoint.safetensors` to resume from, if an earlier attempt left one.

@@ -15,6 +15,8 @@ pub struct WorkerConfig {
     pub device: DeviceChoice,
     /// Cores that training may take; `RAYON_NUM_THREADS`, or all of them, where it is not given.
     pub threads: Option<usize>,
+    /// Bytes that the process may take, [`OWN_BYTES`](crate::OWN_BYTES) of them for itself; no bound where it is not given.
+    pub memory_bytes: Option<u64>,
     /// Where the files of datasets are kept between runs. Made if it is not there.
     pub cache_dir: PathBuf,
     /// Most runs to claim at once. The server gives more than one of small runs only.

@@ -13,6 +13,6 @@ pub mod networks;
 pub mod optimizers;
 pub mod trainers;
 
-pub use agent::{WorkerError, run};
+pub use agent::{OWN_BYTES, WorkerError, machine_bytes, run};
 pub use config::WorkerConfig;
 pub use networks::DeviceChoice;

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 use trainyard_wire::{Attempt, JobId, Revision, RunId, Timestamp, WorkerId};
 
-use super::Result;
+use super::{Result, signed, unsigned};
 
 /// A run that was just taken.
 pub(crate) struct Claimed {
@@ -13,25 +13,27 @@ pub(crate) struct Claimed {
     /// Without the numbers of an inline problem.
     pub(crate) spec: String,
     pub(crate) checkpoint_sha256: Option<String>,
+    pub(crate) memory_bytes: u64,
     /// Consecutive, in the order of the queue.
     pub(crate) revision: Revision,
 }
 
 /// Takes runs for a worker, in the order of the queue: the first, and up to `max - 1` after it as long as all are small. With `small`
-/// the first too must be. The revisions begin with `revision`.
+/// the first too must be. Runs over `memory_bytes` are passed over. The revisions begin with `revision`.
 pub(crate) async fn claim(
     conn: &mut SqliteConnection,
     worker: WorkerId,
     max: u32,
     small: bool,
+    memory_bytes: u64,
     revision: Revision,
     now: Timestamp,
 ) -> Result<Vec<Claimed>> {
-    let max = i64::from(max.max(1));
+    let (max, memory_bytes) = (i64::from(max.max(1)), signed(memory_bytes));
     let rows = sqlx::query!(
         r#"WITH head AS (
              SELECT id, small, ROW_NUMBER() OVER (ORDER BY priority DESC, id) - 1 AS place
-             FROM (SELECT id, small, priority FROM runs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT ?1)
+             FROM (SELECT id, small, priority FROM runs WHERE state = 'queued' AND memory_bytes <= ?6 ORDER BY priority DESC, id LIMIT ?1)
          ),
          picked AS (
              SELECT id, place FROM head
@@ -42,13 +44,14 @@ pub(crate) async fn claim(
              started_at = COALESCE(runs.started_at, ?3), revision = ?4 + picked.place
          FROM picked WHERE runs.id = picked.id AND runs.state = 'queued'
          RETURNING runs.id AS "id!: i64", runs.job_id AS "job_id!: i64", runs.attempt AS "attempt!: i64", runs.spec AS "spec!: String",
-             runs.checkpoint_sha256 AS "checkpoint_sha256?: String",
+             runs.checkpoint_sha256 AS "checkpoint_sha256?: String", runs.memory_bytes AS "memory_bytes!: i64",
              runs.revision AS "revision!: i64""#,
         max,
         worker.0,
         now.0,
         revision.0,
         small,
+        memory_bytes,
     )
     .fetch_all(conn)
     .await?;
@@ -60,6 +63,7 @@ pub(crate) async fn claim(
             attempt: Attempt(row.attempt),
             spec: row.spec,
             checkpoint_sha256: row.checkpoint_sha256,
+            memory_bytes: unsigned(row.memory_bytes),
             revision: Revision(row.revision),
         })
         .collect();

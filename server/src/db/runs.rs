@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 use trainyard_wire::run::{Progress, RequestedAction};
 use trainyard_wire::worker::Outcome;
-use trainyard_wire::{Attempt, JobId, Revision, RunId, RunState, StopReason, Timestamp, WorkerId};
+use trainyard_wire::{Attempt, JobId, Revision, RunId, RunState, StopReason, Timestamp, TokenId, WorkerId};
 
 use super::{Result, one_row, parse, parse_option, signed, to_json, unsigned};
 use crate::store::NewJob;
@@ -21,6 +21,8 @@ pub(crate) struct RunCore {
     pub(crate) attempt: Attempt,
     pub(crate) lost_attempts: i64,
     pub(crate) worker_id: Option<WorkerId>,
+    /// The token that speaks for that worker.
+    pub(crate) holder: Option<TokenId>,
     pub(crate) requested: Option<RequestedAction>,
     /// The last attempt that its worker ended, and how.
     pub(crate) ended: Option<(Attempt, Outcome)>,
@@ -29,8 +31,9 @@ pub(crate) struct RunCore {
 
 pub(crate) async fn core(conn: &mut SqliteConnection, id: RunId) -> Result<Option<RunCore>> {
     let row = sqlx::query!(
-        "SELECT job_id, state, stop_reason, attempt, lost_attempts, worker_id, requested, ended_attempt, ended_outcome, checkpoint_step
-         FROM runs WHERE id = ?",
+        r#"SELECT job_id, state, stop_reason, attempt, lost_attempts, worker_id, workers.token_id AS "holder?: i64", requested,
+             ended_attempt, ended_outcome, checkpoint_step
+         FROM runs LEFT JOIN workers ON workers.id = runs.worker_id WHERE runs.id = ?"#,
         id.0,
     )
     .fetch_optional(conn)
@@ -45,6 +48,7 @@ pub(crate) async fn core(conn: &mut SqliteConnection, id: RunId) -> Result<Optio
         attempt: Attempt(row.attempt),
         lost_attempts: row.lost_attempts,
         worker_id: row.worker_id.map(WorkerId),
+        holder: row.holder.map(TokenId),
         requested: parse_option("requested action", row.requested.as_deref())?,
         ended: row.ended_attempt.map(Attempt).zip(outcome),
         checkpoint_step: row.checkpoint_step.map(unsigned),
@@ -58,6 +62,7 @@ pub(crate) struct NewRunRow {
     pub(crate) problem_sha256: Option<String>,
     pub(crate) sweep_point: String,
     pub(crate) small: bool,
+    pub(crate) memory_bytes: u64,
     pub(crate) total_steps: u64,
 }
 
@@ -73,9 +78,9 @@ pub(crate) async fn insert(
     let first = sqlx::query_scalar!(r#"SELECT COALESCE(MAX(id), 0) + 1 AS "first!: i64" FROM runs"#).fetch_one(&mut *conn).await?;
     let (kind, priority, rows) = (job.kind.as_str(), i64::from(job.priority), to_json("runs", &rows)?);
     sqlx::query!(
-        "INSERT INTO runs (id, job_id, kind, priority, state, created_at, revision, spec, problem_sha256, sweep_point, small, total_steps)
+        "INSERT INTO runs (id, job_id, kind, priority, state, created_at, revision, spec, problem_sha256, sweep_point, small, memory_bytes, total_steps)
          SELECT ?1 + run.key, ?2, ?3, ?4, 'queued', ?5, ?6 + run.key, run.value ->> 'spec', run.value ->> 'problem_sha256',
-             run.value ->> 'sweep_point', run.value ->> 'small', run.value ->> 'total_steps'
+             run.value ->> 'sweep_point', run.value ->> 'small', run.value ->> 'memory_bytes', run.value ->> 'total_steps'
          FROM json_each(?7) AS run",
         first,
         job_id.0,

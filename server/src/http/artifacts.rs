@@ -34,9 +34,9 @@ pub(crate) async fn list(State(app): State<Shared>, Path(id): Path<RunId>) -> Re
 #[utoipa::path(get, path = "/v1/runs/{id}/artifacts/{*name}", tag = "runs",
     params(("id" = i64, Path), ("name" = String, Path, description = "May hold slashes: `samples/epoch-025.png`"),
         ("Range" = Option<String>, Header, description = "`bytes=first-last`")),
-    responses((status = 200, description = "The bytes", content_type = "application/octet-stream", body = Vec<u8>,
+    responses((status = 200, description = "The bytes", content_type = "*/*", body = Vec<u8>,
             headers(("ETag" = String, description = "The sha256"))),
-        (status = 206, description = "The range"), (status = 304, description = "The same bytes"),
+        (status = 206, description = "The range", content_type = "*/*", body = Vec<u8>), (status = 304, description = "The same bytes"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn get(
     State(app): State<Shared>,

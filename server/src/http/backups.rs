@@ -30,7 +30,7 @@ const BLOCK: u64 = 512;
 /// A backup of everything but secrets, as it is at one moment while the server goes on.
 ///
 /// The answer is a tar archive of `trainyard.db` and `blobs/`; unpacked into an empty folder it is a data folder. One backup is made at
-/// a time. A client that takes nothing for half a minute is given up.
+/// a time. A client that takes nothing for eight seconds is given up.
 #[utoipa::path(post, path = "/v1/backups", tag = "store",
     responses((status = 200, description = "The archive", content_type = "application/x-tar", body = Vec<u8>),
         (status = 503, description = "Another backup is under way", body = Problem, content_type = "application/problem+json")))]
@@ -39,7 +39,7 @@ pub(crate) async fn create(State(app): State<Shared>) -> Result<Response, ApiErr
     let permit = permit.map_err(|_| ApiError::Unavailable("another backup is under way".to_owned()))?;
     let mut backup = app.store.backup().await?;
     let (pieces, receiver) = mpsc::channel(WAITING);
-    let archive = Archive { pieces, patience: app.limits.body_idle_timeout, time: Timestamp::now() };
+    let archive = Archive { pieces, patience: app.limits.patience, time: Timestamp::now() };
     tokio::spawn(async move {
         let _permit = permit;
         if let Err(error) = archive.write(&mut backup).await {

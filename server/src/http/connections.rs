@@ -1,7 +1,8 @@
 //! The accept loop: HTTP/1.1 connections with a bound on their number and on a client's slowness.
 //!
 //! `axum::serve` waits for a request's head without a bound, so that a thousand idle sockets starve everyone else; hyper's own
-//! connection builder takes a timer.
+//! connection builder takes a timer. It runs from the connection's beginning, or from the end of the last answer, to the end of a head, so a
+//! head that drips and a connection that says nothing are closed alike. Answers that are not taken are [`pace`](super::pace)'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pace::{Pace, PacedStream};
 use crate::config::Limits;
 
 /// How long the loop rests when the system refuses a connection (no file handle left, mostly).
@@ -37,7 +39,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, st
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, app.clone(), limits.header_timeout, stop.clone());
+                let connection = connection(stream, app.clone(), limits.header_timeout, Pace::new(limits.patience), stop.clone());
                 let abort = abort.clone();
                 connections.spawn(async move {
                     tokio::select! {
@@ -58,7 +60,14 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, st
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, app: Router, header_timeout: Duration, stop: CancellationToken) {
+/// Has the connection end with a reset.
+fn reset_at_end(stream: &TcpStream) {
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%error, "the rest of an answer stays with the system");
+    }
+}
+
+async fn connection(stream: TcpStream, app: Router, header_timeout: Duration, pace: Pace, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection stays without TCP_NODELAY");
     }
@@ -66,7 +75,7 @@ async fn connection(stream: TcpStream, app: Router, header_timeout: Duration, st
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(PacedStream::new(stream, pace, reset_at_end)), TowerToHyperService::new(app));
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

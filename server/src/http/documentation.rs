@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder};
@@ -44,9 +45,34 @@ pub(crate) struct Document {
 
 impl Document {
     pub(crate) fn new(openapi: &OpenApi) -> Result<Self, serde_json::Error> {
-        let text = openapi.to_json()?;
+        let mut document = serde_json::to_value(openapi)?;
+        put_tags_into_structs(&mut document);
+        let text = document.to_string();
         let hash = hex(&Sha256::digest(text.as_bytes()));
         Ok(Self { text, hash })
+    }
+}
+
+/// Moves the tag of a tagged enum into the structs that it tells apart. utoipa writes each branch as all of the struct and of an object with
+/// the tag; where the struct allows no other fields, nothing is both.
+fn put_tags_into_structs(document: &mut Value) {
+    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else { return };
+    let mut tags = Vec::new();
+    for branch in schemas.values_mut().filter_map(|schema| schema.get_mut("oneOf")?.as_array_mut()).flatten() {
+        let Some([of, tag]) = branch.get("allOf").and_then(Value::as_array).map(Vec::as_slice) else { continue };
+        let name = of.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix("#/components/schemas/"));
+        let (Some(name), Some(properties), Some(required)) = (name, tag.get("properties"), tag.get("required")) else { continue };
+        tags.push((name.to_owned(), properties.clone(), required.clone()));
+        *branch = of.clone();
+    }
+    for (name, properties, required) in tags {
+        let Some(schema) = schemas.get_mut(&name) else { continue };
+        if let (Some(known), Some(more)) = (schema["properties"].as_object_mut(), properties.as_object()) {
+            known.extend(more.clone());
+        }
+        if let (Some(known), Some(more)) = (schema["required"].as_array_mut(), required.as_array()) {
+            known.extend(more.iter().cloned());
+        }
     }
 }
 
@@ -76,8 +102,12 @@ pub(crate) async fn page() -> Result<Response, ApiError> {
 
 /// A script or style of the page.
 #[utoipa::path(get, path = "/docs/{*path}", tag = "documentation", params(("path" = String, Path)),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+    responses((status = 200, content_type = "*/*", body = Vec<u8>)))]
 pub(crate) async fn asset(Path(path): Path<String>) -> Result<Response, ApiError> {
+    // The page has one address.
+    if path.starts_with('/') {
+        return Err(ApiError::not_found(format!("/docs/{path}")));
+    }
     file(&path)
 }
 

@@ -12,10 +12,11 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use trainyard_wire::FieldError;
+use trainyard_wire::problem::CONTENT_TYPE;
 use trainyard_wire::token::Scope;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{OpenApi, RefOr};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::app::Shared;
@@ -45,6 +46,25 @@ impl Access {
     }
 }
 
+impl Access {
+    /// The problems that every route of this access may answer with.
+    fn refusals(self) -> &'static [(&'static str, &'static str)] {
+        const OTHER: (&str, &str) = ("default", "Any other problem");
+        const FOREIGN: (&str, &str) = ("403", "The scope is missing, or the request comes from a foreign host or origin");
+        match self {
+            Self::Public => &[FOREIGN, OTHER],
+            Self::Authenticated | Self::Scoped(_) => {
+                &[("401", "No credentials, or none that are known, unexpired and unrevoked"), FOREIGN, OTHER]
+            }
+        }
+    }
+}
+
+fn problem_of(description: &str) -> RefOr<utoipa::openapi::Response> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    RefOr::T(ResponseBuilder::new().description(description).content(CONTENT_TYPE, content).build())
+}
+
 /// Routes, collected.
 pub(crate) struct Endpoints {
     pub(crate) public: Router<Shared>,
@@ -66,6 +86,9 @@ impl Endpoints {
             for operation in operations(&mut item) {
                 allowed.extend(query_parameters(operation));
                 operation.security = Some(access.requirements());
+                for (status, description) in access.refusals() {
+                    operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| problem_of(description));
+                }
             }
             self.openapi.paths.paths.entry(documented).or_default().merge_operations(item);
             axum_path = Some(path);

@@ -1,16 +1,20 @@
 //! Extractors whose rejections are problems with pointers.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use trainyard_wire::FieldError;
+use trainyard_wire::spec::budget::{self, MOST_VALUES};
 use trainyard_wire::spec::strict::{self, BodyError};
 
 use super::app::Shared;
 use super::credentials::Identity;
+use super::pace::TooSlow;
 use super::problem::ApiError;
 
 /// A JSON body, read strictly: 415, 413, 400 and 422 where it is none.
@@ -21,11 +25,29 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
         let JsonBytes(body) = JsonBytes::from_request(request, app).await?;
-        strict::from_slice(&body).map(Self).map_err(|error| match error {
-            BodyError::Syntax(_) => ApiError::Malformed(error.to_string()),
-            BodyError::Invalid(error) => ApiError::Invalid(vec![error]),
-        })
+        // Read into numbers without a detour, so there may be more of them than in a spec.
+        budget::check(&body, 4 * MOST_VALUES).map_err(|error| ApiError::invalid("", error.to_string()))?;
+        parse(&body).map(Self)
     }
+}
+
+/// A JSON body of as many values as fit into its bytes, read as strictly: what a worker has to report.
+pub(crate) struct LongJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for LongJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+        let JsonBytes(body) = JsonBytes::from_request(request, app).await?;
+        parse(&body).map(Self)
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    strict::from_slice(body).map_err(|error| match error {
+        BodyError::Syntax(_) => ApiError::Malformed(error.to_string()),
+        BodyError::Invalid(error) => ApiError::Invalid(vec![error]),
+    })
 }
 
 /// The bytes of a body that says it is JSON.
@@ -39,13 +61,34 @@ impl FromRequest<Shared> for JsonBytes {
             return Err(ApiError::MediaType("application/json"));
         }
         let limit = app.limits.json_body_bytes;
-        refuse_announced(request.headers(), limit)?;
-        let body = Limited::new(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX));
-        match body.collect().await {
-            Ok(collected) => Ok(Self(collected.to_bytes())),
-            Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge(limit)),
-            Err(error) => Err(body_error(error.as_ref())),
+        if let Err(error) = refuse_announced(request.headers(), limit) {
+            discard(request).await;
+            return Err(error);
         }
+        // Into one buffer of the right size: pieces that are joined in the end are there twice.
+        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(announced);
+        let mut pieces = Pieces::new(request, limit)?;
+        while let Some(piece) = pieces.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Self(bytes.into()))
+    }
+}
+
+/// How long the rest of a body that is refused is still read.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Reads a body that is refused and keeps nothing: a client that is still sending when the connection closes may not see the answer. One
+/// that waits for leave to send gets the answer instead of the leave.
+async fn discard(request: Request) {
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let mut body = request.into_body();
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    if tokio::time::timeout(LINGER, rest).await.is_err() {
+        tracing::debug!("a refused body was still being sent when it was cut off");
     }
 }
 
@@ -59,7 +102,7 @@ pub(crate) fn refuse_announced(headers: &HeaderMap, limit: u64) -> Result<(), Ap
 pub(crate) fn body_error(error: &(dyn std::error::Error + 'static)) -> ApiError {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<tower_http::timeout::TimeoutError>() {
+        if error.is::<TooSlow>() {
             return ApiError::Timeout;
         }
         cause = error.source();

@@ -7,9 +7,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
-use trainyard_wire::metric::{MetricHistory, Point};
+use trainyard_wire::metric::{BucketHistory, MetricHistory, Point};
 use trainyard_wire::{Number, Problem, Revision, RunId, Timestamp};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::app::Shared;
 use super::conditional::{etag, not_modified};
@@ -50,6 +52,25 @@ pub(crate) struct HistoryQuery {
     format: Option<Format>,
 }
 
+/// The answer in JSON, for the documentation: one or the other, which without any series are the same.
+struct MetricsAnswer;
+
+impl PartialSchema for MetricsAnswer {
+    fn schema() -> RefOr<Schema> {
+        let either = AnyOfBuilder::new().item(Ref::from_schema_name("MetricHistory")).item(Ref::from_schema_name("BucketHistory"));
+        RefOr::T(Schema::AnyOf(either.build()))
+    }
+}
+
+impl ToSchema for MetricsAnswer {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("MetricHistory".to_owned(), MetricHistory::schema()));
+        schemas.push(("BucketHistory".to_owned(), BucketHistory::schema()));
+        MetricHistory::schemas(schemas);
+        BucketHistory::schemas(schemas);
+    }
+}
+
 /// How points are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -82,7 +103,8 @@ impl Format {
 ///
 /// Without `buckets`: points by name and step, in pages. With `buckets`: minimum, maximum, first, last and count of each bucket.
 #[utoipa::path(get, path = "/v1/runs/{id}/metrics", tag = "runs", params(("id" = i64, Path), HistoryQuery),
-    responses((status = 200, description = "The points; with `buckets` a BucketHistory instead", body = MetricHistory),
+    responses((status = 200, description = "The points, or the buckets",
+            content((MetricsAnswer = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
         (status = 304, description = "Nothing changed"), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn get(
     State(app): State<Shared>,

@@ -102,6 +102,7 @@ async fn submit_asked(
             .into_iter()
             .map(|run| NewRun {
                 small: admission::is_small(&run.estimate),
+                memory_bytes: run.estimate.memory_bytes,
                 total_steps: run.estimate.steps,
                 spec: run.spec,
                 sweep_point: run.sweep_point,

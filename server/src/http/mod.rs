@@ -14,6 +14,7 @@ mod compare;
 mod conditional;
 pub(crate) mod connections;
 pub(crate) mod credentials;
+mod cursor;
 mod dashboard;
 mod datasets;
 pub(crate) mod documentation;
@@ -24,6 +25,7 @@ mod health;
 mod history;
 mod jobs;
 pub(crate) mod origin;
+mod pace;
 mod paging;
 mod prefer;
 mod problem;
@@ -40,7 +42,6 @@ use axum::http::Uri;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use trainyard_faults::Place;
 use trainyard_wire::token::Scope;
 use utoipa_axum::routes;
@@ -48,6 +49,7 @@ use utoipa_axum::routes;
 use app::Shared;
 use endpoints::{Access, Endpoints};
 use origin::HostPolicy;
+use pace::Pace;
 use problem::ApiError;
 
 /// All routes of the API with the access they need.
@@ -114,7 +116,7 @@ pub(crate) fn endpoints() -> Endpoints {
 
 /// The service that answers requests.
 pub(crate) fn router(endpoints: Endpoints, app: Shared, hosts: HostPolicy) -> Router {
-    let body_timeout = RequestBodyTimeoutLayer::new(app.limits.body_idle_timeout);
+    let pace = Pace::new(app.limits.patience);
     let router = endpoints
         .protected
         .fallback(no_route)
@@ -124,7 +126,7 @@ pub(crate) fn router(endpoints: Endpoints, app: Shared, hosts: HostPolicy) -> Ro
         .merge(dashboard::routes())
         // Handlers bound their bodies themselves, each by its own limit.
         .layer(DefaultBodyLimit::disable())
-        .layer(body_timeout)
+        .layer(middleware::from_fn_with_state(pace, pace::pace_body))
         .layer(middleware::from_fn_with_state(hosts, origin::check));
     let router = if trainyard_faults::INJECTS { router.layer(middleware::from_fn(reply)) } else { router };
     router

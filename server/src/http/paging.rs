@@ -1,11 +1,10 @@
 //! Pages of lists: opaque cursors and the `Link` header.
 
 use axum::http::{HeaderName, HeaderValue, Uri, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cursor;
 use super::problem::ApiError;
 
 /// Items of a page where the client does not say.
@@ -29,14 +28,13 @@ pub(crate) fn limit_up_to(asked: Option<u32>, default: u32, most: u32) -> Result
 
 /// Where a page ended, as text that promises nothing to its reader.
 pub(crate) fn encode_cursor(place: &impl Serialize) -> Result<String, ApiError> {
-    serde_json::to_vec(place).map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(ApiError::internal)
+    cursor::encode(place).map_err(ApiError::internal)
 }
 
 /// The place that `?cursor=` names.
 pub(crate) fn decode_cursor<T: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<T>, ApiError> {
     let Some(cursor) = cursor else { return Ok(None) };
-    let place = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    place.map(Some).ok_or_else(|| ApiError::query("cursor", "is none that this server gave out"))
+    cursor::decode(cursor).map(Some).ok_or_else(|| ApiError::query("cursor", "is none that this server gave out"))
 }
 
 /// `Link: <…>; rel="next"`: the same request with another cursor.

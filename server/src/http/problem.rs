@@ -141,6 +141,19 @@ impl From<AdmissionError> for ApiError {
     }
 }
 
+/// Longest text of a problem, in characters, and most errors that it lists: an answer does not repeat a megabyte that somebody sent.
+const LONGEST_TEXT: usize = 500;
+const MOST_ERRORS: usize = 100;
+
+/// The beginning of a text that is too long.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// A problem on its way to [`render`].
 #[derive(Clone, Debug)]
 struct Draft {
@@ -161,7 +174,11 @@ impl ApiError {
                 draft.cause = Some(cause);
                 "something failed inside the server; its log has more under the request id".clone_into(&mut draft.detail);
             }
-            Self::Invalid(errors) | Self::Query(errors) => {
+            Self::Invalid(mut errors) | Self::Query(mut errors) => {
+                errors.truncate(MOST_ERRORS);
+                for FieldError { pointer, detail } in &mut errors {
+                    (*pointer, *detail) = (shortened(std::mem::take(pointer)), shortened(std::mem::take(detail)));
+                }
                 if let Some(first) = errors.first() {
                     let place = if first.pointer.is_empty() { "the body" } else { &first.pointer };
                     draft.detail = format!("{place}: {}", first.detail);
@@ -190,7 +207,7 @@ impl Draft {
             r#type: format!("/problems/{}", self.kind),
             title: self.title.to_owned(),
             status: status.as_u16(),
-            detail: self.detail,
+            detail: shortened(self.detail),
             errors: self.errors,
             request_id: id.to_string(),
         }
@@ -257,8 +274,9 @@ mod tests {
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
     use tower_http::catch_panic::CatchPanicLayer;
-    use trainyard_wire::Problem;
+    use trainyard_wire::{FieldError, Problem};
 
+    use super::super::request_id::RequestId;
     use super::{ApiError, panicked, render};
 
     async fn answer(path: &str) -> (StatusCode, Problem) {
@@ -280,6 +298,16 @@ mod tests {
             assert_eq!((status, problem.status, problem.r#type.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, 500, "/problems/internal"));
             assert!(!problem.detail.contains("secret") && !problem.detail.contains("disk"), "{}", problem.detail);
         }
+    }
+
+    #[test]
+    fn a_problem_repeats_the_beginning_of_what_was_sent_and_not_all_of_it() {
+        let long = "ä".repeat(100_000);
+        let error = FieldError { pointer: format!("/{long}"), detail: format!("unknown `{long}`") };
+        let problem = ApiError::Invalid(vec![error; 1000]).into_problem(RequestId::default());
+        assert_eq!(problem.errors.len(), 100);
+        assert!(problem.detail.starts_with("/ä") && problem.detail.chars().count() == 501, "{}", problem.detail);
+        assert!(problem.errors[0].detail.starts_with("unknown `ä") && serde_json::to_vec(&problem).unwrap().len() < 250_000);
     }
 
     #[tokio::test]

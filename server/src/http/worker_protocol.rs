@@ -1,4 +1,7 @@
 //! `/v1/worker`: what worker processes call. The protocol is described in `trainyard_wire::worker`.
+//!
+//! A worker and what it holds are those of the token that registered it: a session has none (see [`Identity::may`]), so the identity here is
+//! always a token's own.
 
 use std::time::Duration;
 
@@ -16,7 +19,8 @@ use utoipa::IntoParams;
 
 use super::app::Shared;
 use super::artifacts::{self, content_type};
-use super::extract::{Json, Path, Pieces, Query};
+use super::credentials::Identity;
+use super::extract::{Json, LongJson, Path, Pieces, Query};
 use super::problem::ApiError;
 use super::request_id::RequestId;
 use crate::store::{ArtifactFile, NewArtifact, WorkerError};
@@ -41,23 +45,31 @@ impl From<WorkerError> for ApiError {
 /// Makes a worker known.
 #[utoipa::path(post, path = "/v1/worker/register", tag = "worker", request_body = Register,
     responses((status = 200, body = Registered)))]
-pub(crate) async fn register(State(app): State<Shared>, Json(body): Json<Register>) -> Result<JsonAnswer<Registered>, ApiError> {
-    Ok(JsonAnswer(app.store.register(body).await?))
+pub(crate) async fn register(
+    State(app): State<Shared>,
+    identity: Identity,
+    Json(body): Json<Register>,
+) -> Result<JsonAnswer<Registered>, ApiError> {
+    Ok(JsonAnswer(app.store.register(identity.token, body).await?))
 }
 
 /// Takes runs from the queue; held while there are none.
 #[utoipa::path(post, path = "/v1/worker/claims", tag = "worker", request_body = ClaimRequest,
     responses((status = 200, description = "Empty when the wait ran out", body = Claims),
         (status = 404, description = "Register again", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn claim(State(app): State<Shared>, Json(body): Json<ClaimRequest>) -> Result<JsonAnswer<Claims>, ApiError> {
+pub(crate) async fn claim(
+    State(app): State<Shared>,
+    identity: Identity,
+    Json(body): Json<ClaimRequest>,
+) -> Result<JsonAnswer<Claims>, ApiError> {
     if !(1..=MOST_RUNS).contains(&body.max) {
         return Err(ApiError::invalid("/max", format!("must be from 1 to {MOST_RUNS}, is {}", body.max)));
     }
     let wait = Duration::try_from_secs_f64(body.wait_seconds)
         .map_err(|_| ApiError::invalid("/wait_seconds", "must be a number of seconds, 0 or more"))?;
     let runs = match body.small {
-        true => app.store.claim_small(body.worker_id, body.max).await?,
-        false => app.store.claim(body.worker_id, body.max, wait.min(app.limits.longest_wait)).await?,
+        true => app.store.claim_small(identity.token, body.worker_id, body.max).await?,
+        false => app.store.claim(identity.token, body.worker_id, body.max, wait.min(app.limits.longest_wait)).await?,
     };
     Ok(JsonAnswer(Claims { runs }))
 }
@@ -66,8 +78,12 @@ pub(crate) async fn claim(State(app): State<Shared>, Json(body): Json<ClaimReque
 #[utoipa::path(post, path = "/v1/worker/heartbeats", tag = "worker", request_body = Heartbeat,
     responses((status = 200, body = HeartbeatAnswer),
         (status = 404, description = "Register again", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn heartbeat(State(app): State<Shared>, Json(body): Json<Heartbeat>) -> Result<JsonAnswer<HeartbeatAnswer>, ApiError> {
-    Ok(JsonAnswer(app.store.heartbeat(&body).await?))
+pub(crate) async fn heartbeat(
+    State(app): State<Shared>,
+    identity: Identity,
+    Json(body): Json<Heartbeat>,
+) -> Result<JsonAnswer<HeartbeatAnswer>, ApiError> {
+    Ok(JsonAnswer(app.store.heartbeat(identity.token, &body).await?))
 }
 
 /// Stores what a run has to tell, all or nothing.
@@ -76,10 +92,11 @@ pub(crate) async fn heartbeat(State(app): State<Shared>, Json(body): Json<Heartb
         (status = 409, description = "The attempt is stale: drop the run", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn report(
     State(app): State<Shared>,
+    identity: Identity,
     Path(id): Path<RunId>,
-    Json(body): Json<Report>,
+    LongJson(body): LongJson<Report>,
 ) -> Result<JsonAnswer<ReportAnswer>, ApiError> {
-    Ok(JsonAnswer(app.store.report(id, body).await?))
+    Ok(JsonAnswer(app.store.report(identity.token, id, body).await?))
 }
 
 /// Stores what several runs have to tell, each all or nothing, in one commit.
@@ -88,7 +105,8 @@ pub(crate) async fn report(
 pub(crate) async fn report_all(
     State(app): State<Shared>,
     Extension(request): Extension<RequestId>,
-    Json(body): Json<Reports>,
+    identity: Identity,
+    LongJson(body): LongJson<Reports>,
 ) -> Result<JsonAnswer<ReportsAnswer>, ApiError> {
     if !(1..=MOST_REPORTS).contains(&body.reports.len()) {
         return Err(ApiError::invalid("/reports", format!("must be from 1 to {MOST_REPORTS}, are {}", body.reports.len())));
@@ -97,7 +115,7 @@ pub(crate) async fn report_all(
         Ok(answer) => RunReportAnswer::Stored(answer),
         Err(error) => RunReportAnswer::Refused { problem: ApiError::from(error).into_problem(request) },
     };
-    let answers = app.store.report_all(body.reports).await;
+    let answers = app.store.report_all(identity.token, body.reports).await;
     Ok(JsonAnswer(ReportsAnswer { answers: answers.into_iter().map(answer).collect() }))
 }
 
@@ -120,6 +138,7 @@ pub(crate) struct PutArtifactQuery {
         (status = 409, description = "The attempt is stale: drop the run", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn put_artifact(
     State(app): State<Shared>,
+    identity: Identity,
     Path((id, name)): Path<(RunId, String)>,
     Query(query): Query<PutArtifactQuery>,
     request: Request,
@@ -140,7 +159,7 @@ pub(crate) async fn put_artifact(
         blob,
         checkpoint_step: query.checkpoint_step,
     };
-    app.store.put_artifact(id, artifact).await?;
+    app.store.put_artifact(identity.token, id, artifact).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -158,11 +177,12 @@ pub(crate) struct HeldArtifactQuery {
         (status = 409, description = "The attempt is stale: drop the run", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn held_artifact(
     State(app): State<Shared>,
+    identity: Identity,
     Path((id, name)): Path<(RunId, String)>,
     Query(query): Query<HeldArtifactQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let held = app.store.held_artifact(id, Attempt(query.attempt), &name).await?;
+    let held = app.store.held_artifact(identity.token, id, Attempt(query.attempt), &name).await?;
     let ArtifactFile { artifact, file } = held.ok_or_else(|| ApiError::not_found(format!("the artifact `{name}` of run {id}")))?;
     artifacts::send(&artifact, file, &headers).await
 }

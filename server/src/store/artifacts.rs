@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use tokio::fs::File;
 use trainyard_wire::run::{Artifact, Artifacts};
-use trainyard_wire::{Attempt, RunId};
+use trainyard_wire::{Attempt, RunId, TokenId};
 
 use super::reports::hold;
 use super::writer::{Effect, Transaction};
@@ -14,6 +14,7 @@ use crate::blobs::StagedBlob;
 use crate::db;
 use crate::db::artifacts::ArtifactRow;
 use crate::db::runs::RunCore;
+use crate::names::is_device;
 
 /// A file that a worker stores for a run.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Store {
     }
 
     /// Stores a file for the run that the worker holds; replaces the file of the same name. A repeat changes nothing.
-    pub async fn put_artifact(&self, id: RunId, artifact: NewArtifact) -> Result<(), WorkerError> {
+    pub async fn put_artifact(&self, by: TokenId, id: RunId, artifact: NewArtifact) -> Result<(), WorkerError> {
         if !is_artifact_name(&artifact.name) {
             return Err(WorkerError::ArtifactName);
         }
@@ -63,7 +64,7 @@ impl Store {
         // Looked at before the file gets a name, so that a stale put leaves nothing behind. What counts is the look in the transaction.
         let mut conn = self.reader().await?;
         let run = db::runs::core(&mut conn, id).await?.ok_or(WorkerError::UnknownRun)?;
-        if is_repeat(&mut conn, &run, &row).await? {
+        if is_repeat(&mut conn, by, &run, &row).await? {
             return Ok(());
         }
         drop(conn);
@@ -74,7 +75,7 @@ impl Store {
                 // Noted even if the put is refused only now: the file is in its place, and the sweep finds it by its row.
                 db::artifacts::insert_blob(&mut transaction.conn, &sha256, size).await?;
                 let row = ArtifactRow { run: id, name: &name, content_type: &content_type, sha256: &sha256, attempt };
-                match transaction.put_artifact(&row, checkpoint_step).await {
+                match transaction.put_artifact(by, &row, checkpoint_step).await {
                     Err(WorkerError::Store(error)) => Err(error),
                     outcome => Ok(outcome),
                 }
@@ -85,18 +86,18 @@ impl Store {
     }
 
     /// A file of the run that the worker holds, opened; `None` if there is no such name.
-    pub async fn held_artifact(&self, id: RunId, attempt: Attempt, name: &str) -> Result<Option<ArtifactFile>, WorkerError> {
+    pub async fn held_artifact(&self, by: TokenId, id: RunId, attempt: Attempt, name: &str) -> Result<Option<ArtifactFile>, WorkerError> {
         let run = db::runs::core(&mut *self.reader().await?, id).await?.ok_or(WorkerError::UnknownRun)?;
-        hold(&run, attempt)?;
+        hold(&run, attempt, by)?;
         Ok(self.artifact(id, name).await?)
     }
 }
 
 impl Transaction {
     /// Notes an artifact whose blob is noted. A refusal changes nothing.
-    async fn put_artifact(&mut self, artifact: &ArtifactRow<'_>, checkpoint_step: Option<u64>) -> Result<(), WorkerError> {
+    async fn put_artifact(&mut self, by: TokenId, artifact: &ArtifactRow<'_>, checkpoint_step: Option<u64>) -> Result<(), WorkerError> {
         let run = db::runs::core(&mut self.conn, artifact.run).await?.ok_or(WorkerError::UnknownRun)?;
-        if is_repeat(&mut self.conn, &run, artifact).await? {
+        if is_repeat(&mut self.conn, by, &run, artifact).await? {
             return Ok(());
         }
         self.after_commit(Effect::LeaseRenewed { run: run.id, attempt: run.attempt });
@@ -122,8 +123,8 @@ impl Transaction {
 }
 
 /// Whether the attempt holds the run no more, and the put is the repeat of one whose answer was lost, which is no error.
-async fn is_repeat(conn: &mut SqliteConnection, run: &RunCore, artifact: &ArtifactRow<'_>) -> Result<bool, WorkerError> {
-    match hold(run, artifact.attempt) {
+async fn is_repeat(conn: &mut SqliteConnection, by: TokenId, run: &RunCore, artifact: &ArtifactRow<'_>) -> Result<bool, WorkerError> {
+    match hold(run, artifact.attempt, by) {
         Ok(()) => Ok(false),
         Err(_) if db::artifacts::was_put(conn, artifact).await? => Ok(true),
         Err(stale) => Err(stale),
@@ -136,6 +137,7 @@ fn is_artifact_name(name: &str) -> bool {
     let is_segment = |segment: &str| {
         segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
             && !segment.trim_start_matches('.').is_empty()
+            && !is_device(segment)
     };
     name.len() <= 200 && name.split('/').all(is_segment)
 }
@@ -149,7 +151,9 @@ mod tests {
         for name in ["model.safetensors", "samples/epoch-025.png", "a/b/c_d.1", ".hidden"] {
             assert!(is_artifact_name(name), "{name}");
         }
-        for name in ["", "/", "/etc/passwd", "a//b", "a/", "..", "a/../b", ".", "a b", "a\\b", "ä", "a\0b", &"a".repeat(201)] {
+        for name in
+            ["", "/", "/etc/passwd", "a//b", "a/", "..", "a/../b", ".", "a b", "a\\b", "ä", "a\0b", "NUL", "a/com1.png", &"a".repeat(201)]
+        {
             assert!(!is_artifact_name(name), "{name:?}");
         }
     }

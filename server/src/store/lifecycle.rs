@@ -227,6 +227,7 @@ mod tests {
             attempt: Attempt(1),
             lost_attempts: 0,
             worker_id: None,
+            holder: None,
             requested: None,
             ended: None,
             checkpoint_step: None,

@@ -1,5 +1,5 @@
 //! What runs report: all that one report tells is stored in one transaction, or nothing of it, and only for the attempt that holds the
-//! run.
+//! run and the token of its worker.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use trainyard_faults::Promise;
 use trainyard_wire::metric::SeriesBatch;
 use trainyard_wire::worker::{Directive, Report, ReportAnswer, RunReport};
-use trainyard_wire::{Attempt, RunId, RunState, Timestamp};
+use trainyard_wire::{Attempt, RunId, RunState, Timestamp, TokenId};
 
 use super::lifecycle::{after_finish, describe};
 use super::writer::{Effect, Together, Transaction};
@@ -16,9 +16,9 @@ use crate::db;
 use crate::db::metrics::Points;
 use crate::db::runs::RunCore;
 
-/// Fails unless the run is running and this attempt is its last.
-pub(super) fn hold(run: &RunCore, attempt: Attempt) -> Result<(), WorkerError> {
-    let held = run.state == RunState::Running && run.attempt == attempt;
+/// Fails unless the run is running, this attempt is its last, and the token is the one that speaks for the worker that holds it.
+pub(super) fn hold(run: &RunCore, attempt: Attempt, by: TokenId) -> Result<(), WorkerError> {
+    let held = run.state == RunState::Running && run.attempt == attempt && run.holder == Some(by);
     if held || trainyard_faults::is_broken(Promise::Fence) { Ok(()) } else { Err(WorkerError::Stale) }
 }
 
@@ -30,18 +30,18 @@ fn take_points(report: &mut Report) -> Result<Points, WorkerError> {
 
 impl Store {
     /// Stores all that a report tells, or nothing. A repeated report changes nothing.
-    pub async fn report(&self, id: RunId, mut report: Report) -> Result<ReportAnswer, WorkerError> {
+    pub async fn report(&self, by: TokenId, id: RunId, mut report: Report) -> Result<ReportAnswer, WorkerError> {
         let points = take_points(&mut report)?;
-        self.inner.writer.write(move |transaction| async move { transaction.report(id, report, points).await }.boxed()).await
+        self.inner.writer.write(move |transaction| async move { transaction.report(by, id, report, points).await }.boxed()).await
     }
 
     /// Stores the reports of several runs in one commit. Each is stored as a whole or refused by itself, and answered in its place.
-    pub async fn report_all(&self, reports: Vec<RunReport>) -> Vec<Result<ReportAnswer, WorkerError>> {
+    pub async fn report_all(&self, by: TokenId, reports: Vec<RunReport>) -> Vec<Result<ReportAnswer, WorkerError>> {
         let (mut checks, mut writes) = (Vec::with_capacity(reports.len()), Together::new());
         for RunReport { run_id, mut report } in reports {
             let points = take_points(&mut report);
             let write = |points| {
-                writes.add(move |transaction| async move { transaction.report(run_id, report, points).await }.boxed());
+                writes.add(move |transaction| async move { transaction.report(by, run_id, report, points).await }.boxed());
             };
             checks.push(points.map(write));
         }
@@ -85,9 +85,9 @@ fn merge(metrics: Vec<SeriesBatch>) -> Result<Vec<SeriesBatch>, WorkerError> {
 
 impl Transaction {
     /// `points` are the report's metrics.
-    async fn report(&mut self, id: RunId, report: Report, points: Points) -> Result<ReportAnswer, WorkerError> {
+    async fn report(&mut self, by: TokenId, id: RunId, report: Report, points: Points) -> Result<ReportAnswer, WorkerError> {
         let run = db::runs::core(&mut self.conn, id).await?.ok_or(WorkerError::UnknownRun)?;
-        if let Err(stale) = hold(&run, report.attempt) {
+        if let Err(stale) = hold(&run, report.attempt, by) {
             // A repeat of the report that ended the attempt, whose answer was lost, is no error.
             let ended = report.finish.map(|finish| (report.attempt, finish.outcome));
             let repeated = ended.is_some() && ended == run.ended;

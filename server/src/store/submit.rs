@@ -45,6 +45,8 @@ pub struct NewRun {
     pub total_steps: u64,
     /// So little work that a worker may take several at once.
     pub small: bool,
+    /// Bytes that training it takes, by estimate: workers that have fewer pass it over.
+    pub memory_bytes: u64,
 }
 
 /// What makes a repeated submit the same submit.
@@ -187,6 +189,8 @@ impl Transaction {
                 problem_sha256,
                 sweep_point: db::to_json("sweep point", &run.sweep_point)?,
                 small: run.small,
+                // As a number that a column can hold.
+                memory_bytes: run.memory_bytes.min(i64::MAX as u64),
                 total_steps: run.total_steps,
             });
         }

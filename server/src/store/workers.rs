@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use serde_json::json;
 use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::worker::{ClaimedRun, Heartbeat, HeartbeatAnswer, Register, Registered, Worker};
-use trainyard_wire::{JobId, Revision, RunState, Spec, StopReason, WorkerId};
+use trainyard_wire::{JobId, Revision, RunState, Spec, StopReason, TokenId, WorkerId};
 
 use super::lifecycle::{Next, describe};
 use super::runs::fill_in;
@@ -20,7 +20,7 @@ use crate::db::runs::End;
 /// Why a worker's call was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// 409: the run is not running, or another attempt holds it. Nothing was changed; drop the run.
+    /// 409: the run is not running, or another attempt or another token holds it. Nothing was changed; drop the run.
     #[error("the run is no longer held by this attempt")]
     Stale,
     /// 404: register again.
@@ -30,7 +30,9 @@ pub enum WorkerError {
     #[error("there is no such run")]
     UnknownRun,
     /// 422.
-    #[error("an artifact's name is segments of letters, digits, `.`, `_` and `-`, joined by `/`, at most 200 characters")]
+    #[error(
+        "an artifact's name is segments of letters, digits, `.`, `_` and `-`, joined by `/`, at most 200 characters; no segment is a device"
+    )]
     ArtifactName,
     /// 422: what is wrong with the report, with its JSON pointer.
     #[error("{pointer}: {detail}")]
@@ -40,12 +42,12 @@ pub enum WorkerError {
 }
 
 impl Store {
-    /// Makes a worker known.
-    pub async fn register(&self, register: Register) -> Result<Registered, StoreError> {
+    /// Makes a worker known, for which only this token speaks from now on.
+    pub async fn register(&self, by: TokenId, register: Register) -> Result<Registered, StoreError> {
         let leases = Arc::clone(&self.inner.leases);
         let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
             async move {
-                let worker = db::workers::insert(&mut transaction.conn, &register, transaction.now).await?;
+                let worker = db::workers::insert(&mut transaction.conn, by, &register, transaction.now).await?;
                 // Before the commit, so that whatever is written next finds it heard of. An id that is rolled back is given to the next.
                 leases.hear(worker, Instant::now());
                 Ok(worker)
@@ -77,8 +79,8 @@ impl Store {
     /// to `wait` while nothing is queued. Empty when the wait ran out or the server drains.
     ///
     /// The numbers of an inline problem that several of the runs have are in the first of them.
-    pub async fn claim(&self, worker: WorkerId, max: u32, wait: Duration) -> Result<Vec<ClaimedRun>, WorkerError> {
-        self.know(worker).await?;
+    pub async fn claim(&self, by: TokenId, worker: WorkerId, max: u32, wait: Duration) -> Result<Vec<ClaimedRun>, WorkerError> {
+        let memory = self.know(by, worker).await?;
         let deadline = tokio::time::Instant::now() + wait;
         // Subscribed before the first look at the queue, so that nothing queued in between is missed.
         let (mut queued, mut draining) = (self.inner.followers.queued.subscribe(), self.inner.draining.subscribe());
@@ -88,7 +90,7 @@ impl Store {
             if *draining.borrow_and_update() {
                 return Ok(Vec::new());
             }
-            let claimed = self.claim_now(worker, max, false).await?;
+            let claimed = self.claim_now(worker, max, false, memory).await?;
             if !claimed.is_empty() {
                 return Ok(claimed);
             }
@@ -102,36 +104,35 @@ impl Store {
     }
 
     /// As [`claim`](Self::claim), but only small runs, and without waiting: for a worker that still trains others.
-    pub async fn claim_small(&self, worker: WorkerId, max: u32) -> Result<Vec<ClaimedRun>, WorkerError> {
-        self.know(worker).await?;
-        if self.is_draining() { Ok(Vec::new()) } else { Ok(self.claim_now(worker, max, true).await?) }
+    pub async fn claim_small(&self, by: TokenId, worker: WorkerId, max: u32) -> Result<Vec<ClaimedRun>, WorkerError> {
+        let memory = self.know(by, worker).await?;
+        if self.is_draining() { Ok(Vec::new()) } else { Ok(self.claim_now(worker, max, true, memory).await?) }
     }
 
-    async fn claim_now(&self, worker: WorkerId, max: u32, small: bool) -> Result<Vec<ClaimedRun>, StoreError> {
-        self.inner.writer.write(move |transaction| async move { transaction.claim(worker, max, small).await }.boxed()).await
+    async fn claim_now(&self, worker: WorkerId, max: u32, small: bool, memory: u64) -> Result<Vec<ClaimedRun>, StoreError> {
+        self.inner.writer.write(move |transaction| async move { transaction.claim(worker, max, small, memory).await }.boxed()).await
     }
 
     /// Renews the leases of a worker and tells what to do with each run.
-    pub async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, WorkerError> {
-        self.know(heartbeat.worker_id).await?;
+    pub async fn heartbeat(&self, by: TokenId, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, WorkerError> {
+        self.know(by, heartbeat.worker_id).await?;
         let runs = self.inner.leases.heartbeat(heartbeat.worker_id, &heartbeat.runs, Instant::now());
         Ok(HeartbeatAnswer { runs, drain: self.is_draining() })
     }
 
-    /// Fails unless the worker is registered.
-    async fn know(&self, worker: WorkerId) -> Result<(), WorkerError> {
-        if self.inner.leases.knows(worker) || db::workers::exists(&mut *self.reader().await?, worker).await? {
-            Ok(())
-        } else {
-            Err(WorkerError::UnknownWorker)
-        }
+    /// The bytes that the worker has for a run. Fails unless the worker is registered, and by this token: another's is not told apart
+    /// from one that there is not.
+    async fn know(&self, by: TokenId, worker: WorkerId) -> Result<u64, WorkerError> {
+        let registration = db::workers::registration(&mut *self.reader().await?, worker).await?;
+        let registration = registration.filter(|registration| registration.token == Some(by)).ok_or(WorkerError::UnknownWorker)?;
+        Ok(registration.memory_bytes.unwrap_or(u64::MAX))
     }
 }
 
 impl Transaction {
-    async fn claim(&mut self, worker: WorkerId, max: u32, small: bool) -> Result<Vec<ClaimedRun>, StoreError> {
+    async fn claim(&mut self, worker: WorkerId, max: u32, small: bool, memory: u64) -> Result<Vec<ClaimedRun>, StoreError> {
         loop {
-            let (runs, failed) = self.claim_once(worker, max, small).await?;
+            let (runs, failed) = self.claim_once(worker, max, small, memory).await?;
             if failed == 0 || !runs.is_empty() {
                 return Ok(runs);
             }
@@ -140,9 +141,9 @@ impl Transaction {
 
     /// Takes runs from the queue; fails those among them that cannot be read, which would else be in the way of all others. Answers
     /// how many those were.
-    async fn claim_once(&mut self, worker: WorkerId, max: u32, small: bool) -> Result<(Vec<ClaimedRun>, usize), StoreError> {
+    async fn claim_once(&mut self, worker: WorkerId, max: u32, small: bool, memory: u64) -> Result<(Vec<ClaimedRun>, usize), StoreError> {
         let first_revision = self.upcoming_revision();
-        let claimed = db::claims::claim(&mut self.conn, worker, max, small, first_revision, self.now).await?;
+        let claimed = db::claims::claim(&mut self.conn, worker, max, small, memory, first_revision, self.now).await?;
         let (mut runs, mut unreadable) = (Vec::with_capacity(claimed.len()), Vec::new());
         let (mut jobs, mut problems) = (BTreeMap::<JobId, Revision>::new(), BTreeSet::new());
         for claimed in claimed {
@@ -164,6 +165,7 @@ impl Transaction {
                 attempt: claimed.attempt,
                 spec,
                 checkpoint: claimed.checkpoint_sha256,
+                memory_bytes: claimed.memory_bytes,
             });
         }
         for (job, revision) in jobs {

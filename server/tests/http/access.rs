@@ -147,7 +147,7 @@ async fn what_a_token_cannot_be_is_pointed_at() {
 }
 
 /// Signs in and answers the cookie.
-async fn sign_in(world: &World, token: &str) -> (String, Value) {
+pub(crate) async fn sign_in(world: &World, token: &str) -> (String, Value) {
     let answer = Answer::of(world.bare(Method::POST, "/v1/session").bearer_auth(token)).await;
     let cookie = answer.header("set-cookie").to_owned();
     for attribute in ["HttpOnly", "SameSite=Strict", "Path=/"] {

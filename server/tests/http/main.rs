@@ -5,6 +5,7 @@ mod access;
 mod datasets;
 mod hosts;
 mod lifecycle;
+mod matrix;
 mod polling;
 mod problems;
 mod storage;

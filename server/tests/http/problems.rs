@@ -120,7 +120,7 @@ async fn raw(world: &World, request: &str) -> String {
 
 #[tokio::test]
 async fn a_client_that_does_not_finish_its_body_gets_408() {
-    let world = World::start_with(|config| config.limits.body_idle_timeout = Duration::from_millis(200)).await;
+    let world = World::start_with(|config| config.limits.patience = Duration::from_millis(200)).await;
     let head = format!(
         "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 100\r\nConnection: close\r\n\r\n",
         world.admin()

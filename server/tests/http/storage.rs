@@ -54,7 +54,7 @@ async fn a_backup_is_a_tar_archive_of_a_data_folder_without_secrets() {
 
 #[tokio::test]
 async fn one_backup_is_made_at_a_time_and_a_client_that_takes_nothing_is_given_up() {
-    let world = World::start_with(|config| config.limits.body_idle_timeout = Duration::from_millis(300)).await;
+    let world = World::start_with(|config| config.limits.patience = Duration::from_millis(300)).await;
     // More than the sockets between hold.
     finished_run(&world, 32 << 20).await;
     let mut stalled = world.request(Method::POST, "/v1/backups").send().await.unwrap();

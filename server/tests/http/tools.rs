@@ -141,6 +141,14 @@ async fn the_api_describes_itself() {
         let pointer = reference.split('"').next().unwrap();
         assert!(document.pointer(pointer).is_some(), "{pointer}");
     }
+    // A spec is one of the kinds, with its kind among the fields: all of a struct without other fields and of a tag would be nothing.
+    let kinds = document["components"]["schemas"]["Spec"]["oneOf"].as_array().unwrap();
+    assert_eq!(kinds.len(), 4);
+    for kind in kinds {
+        let schema = document.pointer(kind["$ref"].as_str().unwrap().trim_start_matches('#')).unwrap();
+        assert_eq!(schema["properties"]["kind"]["enum"].as_array().unwrap().len(), 1, "{schema}");
+        assert!(schema["required"].as_array().unwrap().contains(&json!("kind")), "{schema}");
+    }
     let page = world.get("/docs/").await;
     assert!(page.text().contains("swagger-ui"), "{}", page.text());
     assert!(world.get("/docs/swagger-initializer.js").await.text().contains("/v1/openapi.json"));

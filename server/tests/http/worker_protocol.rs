@@ -25,8 +25,14 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) async fn register(world: &World) -> Self {
         let token = std::fs::read_to_string(world.server().worker_token_file()).unwrap();
-        let client = Client::new(&world.url(""), Some(token.trim().to_owned())).unwrap();
-        let register = Register { pid: 1, host: "test".to_owned(), device: "cpu".to_owned(), threads: 1, version: "0".to_owned() };
+        Self::register_with(world, token.trim(), None).await
+    }
+
+    /// With this token, and so many bytes for a run.
+    async fn register_with(world: &World, token: &str, memory_bytes: Option<u64>) -> Self {
+        let client = Client::new(&world.url(""), Some(token.to_owned())).unwrap();
+        let (host, device, version) = ("test".to_owned(), "cpu".to_owned(), "0".to_owned());
+        let register = Register { pid: 1, host, device, threads: 1, memory_bytes, version };
         let id = client.register(&register).await.unwrap().worker_id;
         Self { client, id }
     }
@@ -270,4 +276,66 @@ async fn a_worker_that_the_server_does_not_know_has_to_register() {
     assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
     let error = worker.client.claim(&ClaimRequest { worker_id: worker.id, max: 0, small: false, wait_seconds: 0.0 }).await.unwrap_err();
     assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
+}
+
+#[tokio::test]
+async fn a_workers_token_reaches_its_own_leases_and_no_others() {
+    let world = World::start().await;
+    let id = RunId(world.submit_run().await);
+    let owner = Worker::register_with(&world, &world.token(&["worker"]).await, None).await;
+    owner.claim(0.0).await;
+    let sha256 = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let checkpoint = b"state".as_slice();
+    owner.client.put_artifact(id, Attempt(1), "checkpoint.safetensors", &sha256(checkpoint), Some(1), checkpoint.into()).await.unwrap();
+    let before = world.get(&format!("/v1/runs/{id}")).await.json();
+
+    let status = |result: Result<(), ClientError>| result.unwrap_err().status();
+    // Another worker, and an admin, who could give itself a worker's token but does not speak for this one either.
+    for token in [world.token(&["worker"]).await, world.admin().to_owned()] {
+        let other = Worker::register_with(&world, &token, None).await;
+        let client = &other.client;
+        let told = Report { metrics: vec![series("loss", &[9.0])], ..report(Attempt(1)) };
+        let failed = Report { finish: finish(Outcome::Failed, Some(StopReason::Error)), ..report(Attempt(1)) };
+        for report in [told, failed] {
+            assert_eq!(status(client.report(id, &report).await.map(drop)), Some(StatusCode::CONFLICT));
+            let answers = client.report_all(&Reports { reports: vec![RunReport { run_id: id, report }] }).await.unwrap();
+            assert!(answers.into_iter().all(is_stale));
+        }
+        let forged = b"forged".as_slice();
+        let put = client.put_artifact(id, Attempt(1), "checkpoint.safetensors", &sha256(forged), Some(2), forged.into()).await;
+        assert_eq!(status(put), Some(StatusCode::CONFLICT));
+        let read = client.held_artifact(id, Attempt(1), "checkpoint.safetensors").await;
+        assert_eq!(status(read.map(drop)), Some(StatusCode::CONFLICT));
+        // It cannot pass for the other one.
+        let held = vec![HeldRun { run_id: id, attempt: Attempt(1) }];
+        let renewed = client.heartbeat(&Heartbeat { worker_id: owner.id, runs: held.clone() }).await;
+        assert_eq!(status(renewed.map(drop)), Some(StatusCode::NOT_FOUND));
+        for small in [false, true] {
+            let claim = ClaimRequest { worker_id: owner.id, max: 1, small, wait_seconds: 0.0 };
+            assert_eq!(status(client.claim(&claim).await.map(drop)), Some(StatusCode::NOT_FOUND));
+        }
+        // Nor renew or learn anything as itself.
+        let heartbeat = Heartbeat { worker_id: other.id, runs: held };
+        assert_eq!(client.heartbeat(&heartbeat).await.unwrap().runs, [Directive::Lost]);
+    }
+    assert_eq!(world.get(&format!("/v1/runs/{id}")).await.json(), before);
+    assert_eq!(owner.client.held_artifact(id, Attempt(1), "checkpoint.safetensors").await.unwrap(), checkpoint);
+    owner.client.report(id, &Report { finish: finish(Outcome::Succeeded, None), ..report(Attempt(1)) }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_is_too_large_for_a_worker_is_left_to_one_that_has_the_memory() {
+    let world = World::start().await;
+    let id = RunId(world.submit_run().await);
+    let needed =
+        world.post("/v1/jobs?dry_run=true", &super::world::regression()).await.json()["runs"][0]["estimate"]["memory_bytes"].clone();
+    let needed = needed.as_u64().unwrap();
+    let token = world.token(&["worker"]).await;
+    let small = Worker::register_with(&world, &token, Some(needed - 1)).await;
+    assert!(small.claim(0.0).await.is_empty());
+    let enough = Worker::register_with(&world, &token, Some(needed)).await;
+    let claimed = enough.claim(0.0).await;
+    assert_eq!((claimed[0].run_id, claimed[0].memory_bytes), (id, needed));
+    let listed = world.client().workers().await.unwrap().items;
+    assert_eq!(listed.iter().map(|worker| worker.memory_bytes).collect::<Vec<_>>(), [Some(needed - 1), Some(needed)]);
 }

@@ -5,7 +5,7 @@ use trainyard_wire::run::RequestedAction;
 use trainyard_wire::worker::{Directive, Finish, Heartbeat, HeldRun, Outcome, Report};
 use trainyard_wire::{JobId, RunId, RunState, StopReason};
 
-use crate::world::{World, batch, report};
+use crate::world::{TOKEN, World, batch, report};
 
 #[tokio::test]
 async fn a_waiting_run_is_cancelled_paused_and_resumed_at_once() {
@@ -36,11 +36,11 @@ async fn the_worker_of_a_running_run_is_told_what_was_asked() {
     assert_eq!((run.state, run.requested), (RunState::Running, Some(RequestedAction::Pause)));
     let held = vec![HeldRun { run_id: claimed.run_id, attempt: claimed.attempt }];
     let heartbeat = Heartbeat { worker_id: world.worker, runs: held };
-    assert_eq!(world.store.heartbeat(&heartbeat).await.unwrap().runs, [Directive::Pause]);
-    assert_eq!(world.store.report(claimed.run_id, report(claimed.attempt)).await.unwrap().directive, Directive::Pause);
+    assert_eq!(world.store.heartbeat(TOKEN, &heartbeat).await.unwrap().runs, [Directive::Pause]);
+    assert_eq!(world.store.report(TOKEN, claimed.run_id, report(claimed.attempt)).await.unwrap().directive, Directive::Pause);
 
     world.store.run_action(claimed.run_id, Action::Cancel).await.unwrap();
-    assert_eq!(world.store.heartbeat(&heartbeat).await.unwrap().runs, [Directive::Cancel]);
+    assert_eq!(world.store.heartbeat(TOKEN, &heartbeat).await.unwrap().runs, [Directive::Cancel]);
     world.finish(&claimed, Outcome::Cancelled).await;
     let run = world.run(claimed.run_id).await;
     assert_eq!((run.state, run.stop_reason, run.requested), (RunState::Cancelled, Some(StopReason::Cancelled), None));
@@ -94,7 +94,7 @@ async fn fail(world: &World, stop_reason: StopReason, checkpoint: bool) -> RunId
     let error = Some("it broke".to_owned());
     let finish = Some(Finish { outcome: Outcome::Failed, stop_reason: Some(stop_reason), error, result: None });
     let last = Report { metrics: vec![batch("loss", &[(0, 1.0)])], finish, ..report(claimed.attempt) };
-    world.store.report(claimed.run_id, last).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, last).await.unwrap();
     claimed.run_id
 }
 

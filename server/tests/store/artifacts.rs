@@ -7,7 +7,7 @@ use trainyard_server::store::{Action, ArtifactFile, WorkerError};
 use trainyard_wire::worker::{ClaimedRun, Finish, Outcome, Report};
 use trainyard_wire::{RunId, StopReason};
 
-use crate::world::{World, finish, report};
+use crate::world::{TOKEN, World, finish, report};
 
 async fn text(file: Option<ArtifactFile>) -> String {
     let mut text = String::new();
@@ -29,7 +29,10 @@ async fn an_artifact_is_listed_and_read() {
     let artifacts = world.store.artifacts(claimed.run_id).await.unwrap().unwrap().artifacts;
     assert_eq!((artifacts[0].name.as_str(), artifacts[0].size), ("samples/epoch-001.png", 9));
     assert_eq!(text(world.store.artifact(claimed.run_id, "samples/epoch-001.png").await.unwrap()).await, "a picture");
-    assert_eq!(text(world.store.held_artifact(claimed.run_id, claimed.attempt, "samples/epoch-001.png").await.unwrap()).await, "a picture");
+    assert_eq!(
+        text(world.store.held_artifact(TOKEN, claimed.run_id, claimed.attempt, "samples/epoch-001.png").await.unwrap()).await,
+        "a picture"
+    );
     assert!(world.store.artifact(claimed.run_id, "samples").await.unwrap().is_none());
 }
 
@@ -41,7 +44,7 @@ async fn a_repeated_put_changes_nothing_even_after_the_attempt_has_ended() {
     let revision = world.store.revision();
     world.put(&claimed, "checkpoint.safetensors", b"weights", Some(5)).await.unwrap();
     assert_eq!(world.store.revision(), revision);
-    world.store.report(claimed.run_id, finish(claimed.attempt, Outcome::Released)).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, finish(claimed.attempt, Outcome::Released)).await.unwrap();
     let revision = world.store.revision();
     world.put(&claimed, "checkpoint.safetensors", b"weights", Some(5)).await.unwrap();
     let other = world.put(&claimed, "checkpoint.safetensors", b"other weights", Some(6)).await;
@@ -109,7 +112,7 @@ async fn what_a_retry_drops_is_swept() {
     let claimed = world.submit_and_claim().await;
     world.checkpoint(&claimed, 1).await;
     let diverged = Finish { outcome: Outcome::Failed, stop_reason: Some(StopReason::Diverged), error: None, result: None };
-    world.store.report(claimed.run_id, Report { finish: Some(diverged), ..report(claimed.attempt) }).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, Report { finish: Some(diverged), ..report(claimed.attempt) }).await.unwrap();
     assert_eq!(world.store.sweep_blobs().await.unwrap(), 0);
     world.store.run_action(claimed.run_id, Action::Retry).await.unwrap();
     assert_eq!(world.store.sweep_blobs().await.unwrap(), 1);

@@ -6,7 +6,7 @@ use trainyard_wire::run::RequestedAction;
 use trainyard_wire::worker::{Directive, Heartbeat, HeldRun, Outcome};
 use trainyard_wire::{Attempt, RunState, StopReason};
 
-use crate::world::{LEASE, World, report};
+use crate::world::{LEASE, TOKEN, World, report};
 use trainyard_server::store::Action;
 
 #[tokio::test]
@@ -27,15 +27,15 @@ async fn heartbeats_and_reports_keep_a_lease() {
     let granted = Instant::now();
     let held = vec![HeldRun { run_id: claimed.run_id, attempt: claimed.attempt }];
     let heartbeat = Heartbeat { worker_id: world.worker, runs: held };
-    let answer = world.store.heartbeat(&heartbeat).await.unwrap();
+    let answer = world.store.heartbeat(TOKEN, &heartbeat).await.unwrap();
     assert_eq!((answer.runs, answer.drain), (vec![Directive::Continue], false));
     // The grant alone would have expired by then.
     assert_eq!(world.store.expire_leases(granted + LEASE).await.unwrap(), 0);
     let heard = Instant::now();
-    world.store.report(claimed.run_id, report(claimed.attempt)).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, report(claimed.attempt)).await.unwrap();
     assert_eq!(world.store.expire_leases(heard + LEASE).await.unwrap(), 0);
     assert_eq!(world.expire().await, 1);
-    assert_eq!(world.store.heartbeat(&heartbeat).await.unwrap().runs, [Directive::Lost]);
+    assert_eq!(world.store.heartbeat(TOKEN, &heartbeat).await.unwrap().runs, [Directive::Lost]);
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_draining_server_says_so_in_heartbeats() {
     let world = World::new().await;
     world.store.begin_drain();
     let heartbeat = Heartbeat { worker_id: world.worker, runs: Vec::new() };
-    assert!(world.store.heartbeat(&heartbeat).await.unwrap().drain);
+    assert!(world.store.heartbeat(TOKEN, &heartbeat).await.unwrap().drain);
 }
 
 #[tokio::test]

@@ -5,11 +5,11 @@ use trainyard_wire::metric::{Bucket, MetricSummary, Series};
 use trainyard_wire::worker::{ClaimedRun, Report};
 use trainyard_wire::{Number, Revision};
 
-use crate::world::{World, batch, report};
+use crate::world::{TOKEN, World, batch, report};
 
 async fn tell(world: &World, claimed: &ClaimedRun, name: &str, points: &[(u64, f64)]) {
     let report = Report { metrics: vec![batch(name, points)], ..report(claimed.attempt) };
-    world.store.report(claimed.run_id, report).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, report).await.unwrap();
 }
 
 async fn ask(world: &World, claimed: &ClaimedRun, query: MetricQuery) -> Vec<Series> {

@@ -10,7 +10,7 @@ use trainyard_server::store::{NewJob, NewRun, WorkerError};
 use trainyard_wire::worker::ClaimedRun;
 use trainyard_wire::{Attempt, RunState, Spec, WorkerId};
 
-use crate::world::{World, job, new_run, register};
+use crate::world::{TOKEN, World, job, new_run, register};
 
 #[tokio::test]
 async fn higher_priority_goes_first_then_age() {
@@ -65,16 +65,16 @@ async fn a_worker_that_still_trains_gets_the_small_runs_at_the_head_of_the_queue
     let runs = [true, true, true, false, true].map(small).to_vec();
     let ids = world.store.submit(NewJob { runs, ..job(0) }).await.unwrap().accepted.run_ids;
     let taken = |claims: Vec<ClaimedRun>| claims.into_iter().map(|run| run.run_id).collect::<Vec<_>>();
-    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), ids[..2]);
-    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), ids[2..3]);
+    assert_eq!(taken(world.store.claim_small(TOKEN, world.worker, 2).await.unwrap()), ids[..2]);
+    assert_eq!(taken(world.store.claim_small(TOKEN, world.worker, 2).await.unwrap()), ids[2..3]);
     // A large run is waiting for its turn: no small one overtakes it.
-    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), []);
+    assert_eq!(taken(world.store.claim_small(TOKEN, world.worker, 2).await.unwrap()), []);
     assert_eq!(taken(world.try_claim(2).await), ids[3..4]);
-    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), ids[4..]);
-    assert!(matches!(world.store.claim_small(WorkerId(99), 1).await, Err(WorkerError::UnknownWorker)));
+    assert_eq!(taken(world.store.claim_small(TOKEN, world.worker, 2).await.unwrap()), ids[4..]);
+    assert!(matches!(world.store.claim_small(TOKEN, WorkerId(99), 1).await, Err(WorkerError::UnknownWorker)));
     world.submit_many(1).await;
     world.store.begin_drain();
-    assert_eq!(taken(world.store.claim_small(world.worker, 2).await.unwrap()), []);
+    assert_eq!(taken(world.store.claim_small(TOKEN, world.worker, 2).await.unwrap()), []);
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_claimed_run_is_running_under_its_first_attempt() {
 async fn a_waiting_claim_is_woken_by_a_submit() {
     let world = World::new().await;
     let (store, worker) = (world.store.clone(), world.worker);
-    let waiting = tokio::spawn(async move { store.claim(worker, 1, Duration::from_secs(600)).await });
+    let waiting = tokio::spawn(async move { store.claim(TOKEN, worker, 1, Duration::from_secs(600)).await });
     let id = world.submit().await;
     let claimed = tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("woken long before its wait runs out");
     assert_eq!(claimed.unwrap().unwrap()[0].run_id, id);
@@ -123,7 +123,7 @@ async fn a_waiting_claim_is_woken_by_a_submit() {
 async fn a_waiting_claim_ends_empty_when_the_server_drains() {
     let world = World::new().await;
     let (store, worker) = (world.store.clone(), world.worker);
-    let waiting = tokio::spawn(async move { store.claim(worker, 1, Duration::from_secs(600)).await });
+    let waiting = tokio::spawn(async move { store.claim(TOKEN, worker, 1, Duration::from_secs(600)).await });
     world.store.begin_drain();
     let claimed = tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("woken long before its wait runs out");
     assert_eq!(claimed.unwrap().unwrap(), []);
@@ -135,7 +135,7 @@ async fn a_waiting_claim_ends_empty_when_the_server_drains() {
 async fn an_unknown_worker_gets_nothing() {
     let world = World::new().await;
     world.submit().await;
-    let refused = world.store.claim(WorkerId(99), 1, Duration::ZERO).await;
+    let refused = world.store.claim(TOKEN, WorkerId(99), 1, Duration::ZERO).await;
     assert!(matches!(refused, Err(WorkerError::UnknownWorker)));
     assert_eq!(world.try_claim(1).await.len(), 1);
 }
@@ -150,7 +150,7 @@ async fn many_workers_never_get_the_same_run_twice() {
         tokio::spawn(async move {
             let worker = register(&store).await;
             let mut mine = Vec::new();
-            while let Some(run) = store.claim(worker, 1, Duration::ZERO).await.unwrap().pop() {
+            while let Some(run) = store.claim(TOKEN, worker, 1, Duration::ZERO).await.unwrap().pop() {
                 assert_eq!(run.attempt, Attempt(1));
                 mine.push(run.run_id);
             }

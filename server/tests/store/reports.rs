@@ -6,7 +6,7 @@ use trainyard_wire::run::{Certificate, Certificates, LeftOut, LogLevel, LogLine,
 use trainyard_wire::worker::{ClaimedRun, Directive, Finish, Outcome, Report, ReportAnswer, RunReport};
 use trainyard_wire::{Attempt, Number, RunId, RunState, StopReason, Timestamp};
 
-use crate::world::{World, batch, finish, report};
+use crate::world::{TOKEN, World, batch, finish, report};
 
 fn full_report(attempt: Attempt) -> Report {
     Report {
@@ -31,7 +31,7 @@ fn full_report(attempt: Attempt) -> Report {
 async fn all_that_a_report_tells_is_stored() {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;
-    let answer = world.store.report(claimed.run_id, full_report(claimed.attempt)).await.unwrap();
+    let answer = world.store.report(TOKEN, claimed.run_id, full_report(claimed.attempt)).await.unwrap();
     assert_eq!(answer.directive, Directive::Continue);
     let run = world.run(claimed.run_id).await;
     assert_eq!(run.progress, Progress { step: 1, total_steps: 10, epoch: None, eta_seconds: Some(0.5) });
@@ -48,9 +48,9 @@ async fn all_that_a_report_tells_is_stored() {
 async fn a_repeated_report_changes_nothing() {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;
-    world.store.report(claimed.run_id, full_report(claimed.attempt)).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, full_report(claimed.attempt)).await.unwrap();
     let (run, revision) = (world.run(claimed.run_id).await, world.store.revision());
-    world.store.report(claimed.run_id, full_report(claimed.attempt)).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, full_report(claimed.attempt)).await.unwrap();
     assert_eq!(world.run(claimed.run_id).await, run);
     assert_eq!(world.store.revision(), revision);
     assert_eq!(world.store.logs(claimed.run_id, 0, 10).await.unwrap().unwrap().lines.len(), 1);
@@ -63,7 +63,7 @@ async fn a_finish_stores_what_the_run_came_to() {
     let result = json!({"weights": [0.5, 1.0], "loss": 0.25, "steps": 10});
     let ended = Finish { outcome: Outcome::Succeeded, stop_reason: Some(StopReason::Converged), error: None, result: Some(result.clone()) };
     let last = Report { metrics: vec![batch("loss", &[(10, 0.25)])], finish: Some(ended), ..report(claimed.attempt) };
-    world.store.report(claimed.run_id, last).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, last).await.unwrap();
     let run = world.run(claimed.run_id).await;
     assert_eq!((run.state, run.stop_reason, run.result), (RunState::Succeeded, Some(StopReason::Converged), Some(result)));
     assert_eq!(run.summary["loss"].last_step, 10);
@@ -77,13 +77,13 @@ async fn a_repeated_finish_is_answered_and_changes_nothing() {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;
     let last = finish(claimed.attempt, Outcome::Released);
-    world.store.report(claimed.run_id, last.clone()).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, last.clone()).await.unwrap();
     let again = world.claim().await;
     let run = world.run(claimed.run_id).await;
-    world.store.report(claimed.run_id, last).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, last).await.unwrap();
     assert_eq!(world.run(claimed.run_id).await, run);
     assert_eq!((run.state, run.attempt), (RunState::Running, again.attempt));
-    let other = world.store.report(claimed.run_id, finish(claimed.attempt, Outcome::Succeeded)).await;
+    let other = world.store.report(TOKEN, claimed.run_id, finish(claimed.attempt, Outcome::Succeeded)).await;
     assert!(matches!(other, Err(WorkerError::Stale)));
 }
 
@@ -97,16 +97,16 @@ async fn a_stale_attempt_changes_nothing() {
         let current = if stage == 1 { Some(world.claim().await) } else { None };
         if stage == 2 {
             let current = Attempt(stale.attempt.0 + 1);
-            world.store.report(stale.run_id, finish(current, Outcome::Succeeded)).await.unwrap();
+            world.store.report(TOKEN, stale.run_id, finish(current, Outcome::Succeeded)).await.unwrap();
         }
         let (run, revision) = (world.run(stale.run_id).await, world.store.revision());
-        let refused = world.store.report(stale.run_id, full_report(stale.attempt)).await;
+        let refused = world.store.report(TOKEN, stale.run_id, full_report(stale.attempt)).await;
         assert!(matches!(refused, Err(WorkerError::Stale)), "stage {stage}");
-        let refused = world.store.report(stale.run_id, finish(stale.attempt, Outcome::Failed)).await;
+        let refused = world.store.report(TOKEN, stale.run_id, finish(stale.attempt, Outcome::Failed)).await;
         assert!(matches!(refused, Err(WorkerError::Stale)), "stage {stage}");
         let refused = world.put(&stale, "checkpoint.safetensors", b"stale", Some(5)).await;
         assert!(matches!(refused, Err(WorkerError::Stale)), "stage {stage}");
-        let refused = world.store.held_artifact(stale.run_id, stale.attempt, "checkpoint.safetensors").await;
+        let refused = world.store.held_artifact(TOKEN, stale.run_id, stale.attempt, "checkpoint.safetensors").await;
         assert!(matches!(refused, Err(WorkerError::Stale)), "stage {stage}");
         assert_eq!(world.run(stale.run_id).await, run, "stage {stage}");
         assert_eq!(world.store.revision(), revision, "stage {stage}");
@@ -126,7 +126,7 @@ async fn of_several_reports_each_is_stored_or_refused_by_itself() {
     }
     let attempt = Attempt(1);
     // The third run is another attempt's by now, the fifth report makes no sense, and one is of a run that does not exist.
-    world.store.report(ids[2], finish(attempt, Outcome::Released)).await.unwrap();
+    world.store.report(TOKEN, ids[2], finish(attempt, Outcome::Released)).await.unwrap();
     assert_eq!(world.claim().await.attempt, Attempt(2));
     let (stale, refused) = (world.run(ids[2]).await, world.run(ids[4]).await);
     let last = |steps: u64| Report {
@@ -146,7 +146,7 @@ async fn of_several_reports_each_is_stored_or_refused_by_itself() {
         (ids[5], last(6)),
     ];
     let reports: Vec<RunReport> = reports.map(|(run_id, report)| RunReport { run_id, report }).into();
-    let answers = world.store.report_all(reports.clone()).await;
+    let answers = world.store.report_all(TOKEN, reports.clone()).await;
     let stored = |answer: &Result<ReportAnswer, WorkerError>| answer.as_ref().is_ok_and(|answer| answer.directive == Directive::Continue);
     assert_eq!(answers.iter().map(stored).collect::<Vec<_>>(), [true, true, false, true, false, false, true]);
     assert!(matches!(answers[2], Err(WorkerError::Stale)));
@@ -164,7 +164,7 @@ async fn of_several_reports_each_is_stored_or_refused_by_itself() {
     assert_eq!(world.run(ids[1]).await.state, RunState::Running);
     // Only the leases of runs that are held are left.
     let (runs, revision) = (world.store.runs_by_id(&ids).await.unwrap(), world.store.revision());
-    let again = world.store.report_all(reports).await;
+    let again = world.store.report_all(TOKEN, reports).await;
     assert_eq!(again.iter().map(stored).collect::<Vec<_>>(), [true, true, false, true, false, false, true]);
     assert_eq!((world.store.runs_by_id(&ids).await.unwrap(), world.store.revision()), (runs, revision), "a repeat changes nothing");
     assert_eq!(world.expire().await, 3);
@@ -180,7 +180,7 @@ async fn the_reports_of_one_call_share_one_commit_and_two_of_one_run_come_in_ord
         run_id: run.run_id,
         report: Report { metrics: vec![batch("loss", &[(step, step as f64)])], ..report(run.attempt) },
     };
-    let answers = world.store.report_all(vec![told(&first, 1), told(&second, 1), told(&first, 2)]).await;
+    let answers = world.store.report_all(TOKEN, vec![told(&first, 1), told(&second, 1), told(&first, 2)]).await;
     assert!(answers.iter().all(Result::is_ok));
     let published = *revisions.borrow_and_update();
     assert_eq!(published, world.store.revision());
@@ -196,13 +196,13 @@ async fn a_report_that_makes_no_sense_is_refused_as_a_whole() {
     let mut uneven = full_report(claimed.attempt);
     uneven.metrics.push(batch("other", &[(1, 1.0)]));
     uneven.metrics[1].times.clear();
-    let refused = world.store.report(claimed.run_id, uneven).await;
+    let refused = world.store.report(TOKEN, claimed.run_id, uneven).await;
     assert!(matches!(refused, Err(WorkerError::Report { pointer, .. }) if pointer == "/metrics/1"));
     let mut late = full_report(claimed.attempt);
     late.metrics[0].times[1] = Timestamp::MAX.0 + 1;
-    let refused = world.store.report(claimed.run_id, late).await;
+    let refused = world.store.report(TOKEN, claimed.run_id, late).await;
     assert!(matches!(refused, Err(WorkerError::Report { pointer, .. }) if pointer == "/metrics/0/times/1"));
     assert!(world.run(claimed.run_id).await.summary.is_empty());
-    let unknown = world.store.report(RunId(99), report(Attempt(1))).await;
+    let unknown = world.store.report(TOKEN, RunId(99), report(Attempt(1))).await;
     assert!(matches!(unknown, Err(WorkerError::UnknownRun)));
 }

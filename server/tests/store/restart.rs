@@ -8,7 +8,7 @@ use trainyard_wire::run::RequestedAction;
 use trainyard_wire::worker::{Directive, Heartbeat, HeldRun, Report};
 use trainyard_wire::{RunState, WorkerId};
 
-use crate::world::{LEASE, World, batch, job, options, register, report};
+use crate::world::{LEASE, TOKEN, World, batch, job, options, register, report};
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -28,7 +28,7 @@ async fn what_was_acknowledged_is_there_after_a_kill() {
     let claimed = world.submit_and_claim().await;
     let queued = world.submit().await;
     let points = Report { metrics: vec![batch("loss", &[(0, 1.0), (1, f64::NAN)])], ..report(claimed.attempt) };
-    world.store.report(claimed.run_id, points).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, points).await.unwrap();
     world.checkpoint(&claimed, 1).await;
     world.store.run_action(claimed.run_id, Action::Pause).await.unwrap();
 
@@ -49,9 +49,9 @@ async fn what_was_acknowledged_is_there_after_a_kill() {
 
     // The worker goes on as if nothing had happened.
     let held = vec![HeldRun { run_id: claimed.run_id, attempt: claimed.attempt }];
-    let answer = store.heartbeat(&Heartbeat { worker_id: world.worker, runs: held }).await.unwrap();
+    let answer = store.heartbeat(TOKEN, &Heartbeat { worker_id: world.worker, runs: held }).await.unwrap();
     assert_eq!(answer.runs, [Directive::Pause]);
-    let answer = store.report(claimed.run_id, report(claimed.attempt)).await.unwrap();
+    let answer = store.report(TOKEN, claimed.run_id, report(claimed.attempt)).await.unwrap();
     assert_eq!(answer.directive, Directive::from(Some(RequestedAction::Pause)));
     assert_eq!(store.expire_leases(Instant::now() + LEASE).await.unwrap(), 1);
 }
@@ -106,9 +106,10 @@ async fn the_upkeep_loop_notices_an_expired_lease_by_itself() {
         .unwrap();
     let worker = register(&store).await;
     let id = store.submit(job(1)).await.unwrap().accepted.run_ids[0];
-    assert_eq!(store.claim(worker, 1, Duration::ZERO).await.unwrap().len(), 1);
+    assert_eq!(store.claim(TOKEN, worker, 1, Duration::ZERO).await.unwrap().len(), 1);
     // Woken by the upkeep's putting the run back.
-    let again = tokio::time::timeout(Duration::from_secs(60), store.claim(worker, 1, Duration::from_secs(60))).await.unwrap().unwrap();
+    let again =
+        tokio::time::timeout(Duration::from_secs(60), store.claim(TOKEN, worker, 1, Duration::from_secs(60))).await.unwrap().unwrap();
     assert_eq!((again[0].run_id, again[0].attempt.0), (id, 2));
     store.close().await.unwrap();
 }

@@ -5,7 +5,7 @@ use trainyard_wire::retention::{Pruned, RetentionPolicy};
 use trainyard_wire::worker::{ClaimedRun, Outcome};
 use trainyard_wire::{RunId, RunState, Timestamp};
 
-use crate::world::{World, batch, job, report};
+use crate::world::{TOKEN, World, batch, job, report};
 
 const DAY: i64 = 86_400_000;
 
@@ -44,7 +44,7 @@ async fn a_pruned_run_loses_its_files_and_nothing_else() {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;
     let told = trainyard_wire::worker::Report { metrics: vec![batch("loss", &[(1, 0.5)])], ..report(claimed.attempt) };
-    world.store.report(claimed.run_id, told).await.unwrap();
+    world.store.report(TOKEN, claimed.run_id, told).await.unwrap();
     world.end(&claimed, Outcome::Succeeded).await;
     let before = world.run(claimed.run_id).await;
 

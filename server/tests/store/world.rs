@@ -10,7 +10,7 @@ use trainyard_wire::metric::SeriesBatch;
 use trainyard_wire::run::Run;
 use trainyard_wire::state::Kind;
 use trainyard_wire::worker::{ClaimedRun, Finish, Outcome, Register, Report};
-use trainyard_wire::{Attempt, Number, Revision, RunId, RunState, Spec, WorkerId};
+use trainyard_wire::{Attempt, Number, Revision, RunId, RunState, Spec, TokenId, WorkerId};
 
 pub(crate) struct World {
     pub(crate) folder: TempDir,
@@ -18,6 +18,8 @@ pub(crate) struct World {
     pub(crate) worker: WorkerId,
 }
 
+/// Speaks for the workers of a world.
+pub(crate) const TOKEN: TokenId = TokenId(1);
 pub(crate) const LEASE: Duration = Duration::from_secs(20);
 
 pub(crate) fn options() -> StoreOptions {
@@ -55,7 +57,7 @@ impl World {
     }
 
     pub(crate) async fn try_claim(&self, max: u32) -> Vec<ClaimedRun> {
-        self.store.claim(self.worker, max, Duration::ZERO).await.unwrap()
+        self.store.claim(TOKEN, self.worker, max, Duration::ZERO).await.unwrap()
     }
 
     /// Queues one run and takes it.
@@ -75,7 +77,7 @@ impl World {
     }
 
     pub(crate) async fn finish(&self, claimed: &ClaimedRun, outcome: Outcome) {
-        self.store.report(claimed.run_id, finish(claimed.attempt, outcome)).await.unwrap();
+        self.store.report(TOKEN, claimed.run_id, finish(claimed.attempt, outcome)).await.unwrap();
     }
 
     /// Lets every lease expire.
@@ -95,7 +97,7 @@ impl World {
         let blob = staging.finish().await.unwrap();
         let content_type = "application/octet-stream".to_owned();
         let artifact = NewArtifact { attempt: claimed.attempt, name: name.to_owned(), content_type, blob, checkpoint_step };
-        self.store.put_artifact(claimed.run_id, artifact).await
+        self.store.put_artifact(TOKEN, claimed.run_id, artifact).await
     }
 
     pub(crate) async fn checkpoint(&self, claimed: &ClaimedRun, step: u64) {
@@ -112,8 +114,9 @@ impl World {
 }
 
 pub(crate) async fn register(store: &Store) -> WorkerId {
-    let register = Register { pid: 1, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, version: "0".to_owned() };
-    store.register(register).await.unwrap().worker_id
+    let register =
+        Register { pid: 1, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, memory_bytes: None, version: "0".to_owned() };
+    store.register(TOKEN, register).await.unwrap().worker_id
 }
 
 pub(crate) fn spec() -> Spec {
@@ -125,7 +128,7 @@ pub(crate) fn spec() -> Spec {
 }
 
 pub(crate) fn new_run() -> NewRun {
-    NewRun { spec: spec(), sweep_point: SweepPoint::new(), total_steps: 10, small: false }
+    NewRun { spec: spec(), sweep_point: SweepPoint::new(), total_steps: 10, small: false, memory_bytes: 0 }
 }
 
 pub(crate) fn job(runs: usize) -> NewJob {

@@ -22,6 +22,8 @@ use super::model::{Model, Run, Told};
 use super::{Command, Commands, Trouble};
 use crate::load::value;
 
+/// Speaks for all workers of a history.
+const TOKEN: TokenId = TokenId(1);
 const LEASE: Duration = Duration::from_secs(3600);
 
 /// What some histories came to.
@@ -97,8 +99,15 @@ impl World {
         let store = open(&folder.join("life-0")).await?;
         let mut workers = Vec::new();
         for pid in 0..3 {
-            let register = Register { pid, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, version: "0".to_owned() };
-            workers.push(store.register(register).await?.worker_id);
+            let register = Register {
+                pid,
+                host: "here".to_owned(),
+                device: "cpu".to_owned(),
+                threads: 1,
+                memory_bytes: None,
+                version: "0".to_owned(),
+            };
+            workers.push(store.register(TOKEN, register).await?.worker_id);
         }
         let given = vec![Vec::new(); workers.len()];
         let (model, tally) = (Model::default(), Tally::default());
@@ -197,7 +206,7 @@ impl World {
             }
             Command::Heartbeat { worker } => {
                 let heartbeat = Heartbeat { worker_id: self.workers[*worker], runs: self.given[*worker].clone() };
-                let answer = self.store.heartbeat(&heartbeat).await?;
+                let answer = self.store.heartbeat(TOKEN, &heartbeat).await?;
                 for (held, directive) in heartbeat.runs.iter().zip(answer.runs) {
                     let run = &model.runs[place_of(held.run_id)];
                     let holds = run.holds(held.attempt.0) && run.leased && run.worker == Some(*worker);
@@ -274,8 +283,8 @@ impl World {
         model.claim(worker, &expected);
         let (id, most) = (self.workers[worker], max as u32);
         let answer = match small {
-            true => self.store.claim_small(id, most).await,
-            false => self.store.claim(id, most, Duration::ZERO).await,
+            true => self.store.claim_small(TOKEN, id, most).await,
+            false => self.store.claim(TOKEN, id, most, Duration::ZERO).await,
         };
         let held = expected.iter().map(|place| HeldRun { run_id: RunId(*place as i64 + 1), attempt: Attempt(model.runs[*place].attempt) });
         let held: Vec<HeldRun> = held.collect();
@@ -327,7 +336,7 @@ impl World {
             left_out: Vec::new(),
             finish: finish.map(|outcome| Finish { outcome, stop_reason, error: None, result: None }),
         };
-        match (self.store.report(id, report).await, expected) {
+        match (self.store.report(TOKEN, id, report).await, expected) {
             (Ok(answer), Told::Stored(directive)) if answer.directive == directive => happened(model),
             (Err(WorkerError::Stale), Told::Stale) => Ok((Effect::None, false)),
             (Err(WorkerError::Store(error)), _) => failed(model, error),
@@ -349,7 +358,7 @@ impl World {
             blob: staging.finish().await?,
             checkpoint_step: Some(step),
         };
-        match self.store.put_artifact(id, artifact).await {
+        match self.store.put_artifact(TOKEN, id, artifact).await {
             Ok(()) if taken => happened(model),
             Err(WorkerError::Stale) if !taken => Ok((Effect::None, false)),
             Err(WorkerError::Store(error)) => failed(model, error),
@@ -457,7 +466,7 @@ fn job(number: usize, runs: usize, priority: i32, small: bool, body: u8) -> NewJ
         "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 10,
     });
     let spec = Spec::from_value(spec, "/spec").unwrap_or_else(|errors| panic!("the spec of the histories is not valid: {errors:?}"));
-    let run = NewRun { spec, sweep_point: Default::default(), total_steps: 10, small };
+    let run = NewRun { spec, sweep_point: Default::default(), total_steps: 10, small, memory_bytes: 0 };
     let idempotency = Idempotency { token: TokenId(0), key: format!("key-{number}"), body_sha256: format!("{body:064}") };
     NewJob {
         name: None,

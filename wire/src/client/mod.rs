@@ -106,7 +106,8 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = || {
             let builder = reqwest::Client::builder().user_agent(concat!("trainyard/", env!("CARGO_PKG_VERSION")));
-            let builder = builder.connect_timeout(Duration::from_secs(5));
+            // An idle connection is let go before the server closes it: a request that met the closing would be lost.
+            let builder = builder.connect_timeout(Duration::from_secs(5)).pool_idle_timeout(IDLE);
             // Plain HTTP checks no certificate, so a machine or container without any is no hindrance.
             if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder }
         };
@@ -174,6 +175,8 @@ impl Client {
     }
 }
 
+/// How long a connection is kept for the next request; servers close those that are idle for eight seconds.
+const IDLE: Duration = Duration::from_secs(5);
 /// How long a server may keep silent.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The slowest line that an upload succeeds on.

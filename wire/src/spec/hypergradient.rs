@@ -23,7 +23,6 @@ pub struct HypergradientSpec {
     pub problem: ProblemSpec,
     /// Where every unrolled path starts: `"zeros"` (the default), `"normal"` (N(0, 1), drawn from the seed) or the numbers themselves.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub initial_weights: InitialWeights,
     /// λ̃ of `L̃(w) = L(w) + λ̃‖w‖²`.
     #[serde(default)]

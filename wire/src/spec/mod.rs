@@ -6,6 +6,7 @@
 //! one spec a point. A setting that belongs to one optimizer or problem source only is an `Option`: serde can then point at it, and
 //! `normalize` says to which choice it belongs.
 
+pub mod budget;
 pub mod check;
 pub mod colourization;
 pub mod hypergradient;

@@ -27,7 +27,6 @@ pub struct RegressionSpec {
     pub problem: ProblemSpec,
     /// `"zeros"` (the default), `"normal"` (N(0, 1), drawn from the seed) or the numbers themselves.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub initial_weights: InitialWeights,
     pub optimizer: OptimizerSpec,
     /// λ̃ of `L̃(w) = L(w) + λ̃‖w‖²`.
@@ -118,6 +117,22 @@ pub enum InitialWeights {
     Zeros,
     Normal,
     Given(Vec<f64>),
+}
+
+impl utoipa::PartialSchema for InitialWeights {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
+        OneOfBuilder::new()
+            .item(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["zeros", "normal"])))
+            .item(ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Number)))
+            .into()
+    }
+}
+
+impl ToSchema for InitialWeights {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "InitialWeights".into()
+    }
 }
 
 impl Serialize for InitialWeights {

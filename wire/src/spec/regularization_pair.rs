@@ -25,7 +25,6 @@ pub struct RegularizationPairSpec {
     pub problem: ProblemSpec,
     /// `"zeros"` (the default), `"normal"` (N(0, 1), drawn from the seed) or the numbers themselves; the same for both.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub initial_weights: InitialWeights,
     /// `gd`, `sgd`, `momentum`, `rmsprop` or `adam`, without `weight_decay`: that is the second run's, and follows from `l2`.
     pub optimizer: OptimizerSpec,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::budget::{self, MOST_VALUES};
 use super::strict;
 use super::sweep::{Point, Sweep, expand};
 use crate::problem::FieldError;
@@ -55,6 +56,10 @@ pub enum SubmitError {
 impl Submission {
     /// Parses the body of a submit strictly and expands its sweep to at most `most_points` runs.
     pub fn parse(body: &[u8], most_points: u64) -> Result<Self, SubmitError> {
+        if let Err(error) = budget::check(body, MOST_VALUES) {
+            let detail = format!("{error}; a problem of many numbers is uploaded as a dataset");
+            return Err(SubmitError::Invalid(vec![FieldError { pointer: String::new(), detail }]));
+        }
         let value: Value = serde_json::from_slice(body).map_err(|error| SubmitError::Syntax(error.to_string()))?;
         Self::from_value(value, most_points).map_err(SubmitError::Invalid)
     }

@@ -63,6 +63,10 @@ impl<S: Server> Agent<S> {
         place: &mut Place,
     ) -> Result<Option<Finish>, Broken> {
         let (run, attempt) = (claimed.run_id, claimed.attempt);
+        let control = reporter.control;
+        if let Some(reason) = self.memory.refusal(claimed.memory_bytes) {
+            return Ok(Some(failed(StopReason::OutOfMemory, reason)));
+        }
         let begin = async {
             let turn = place.turn().await;
             tracing::info!(%run, %attempt, kind = %claimed.spec.kind(), resumes = claimed.checkpoint.is_some(), "the run begins");
@@ -72,7 +76,7 @@ impl<S: Server> Agent<S> {
         let (_turn, gathered) = tokio::select! {
             biased;
             // Nothing was done yet, so nothing needs to be kept: an earlier checkpoint is still there.
-            stop = reporter.control.stopped() => return Ok(finish(Ok(Ended::Stopped(stop)))),
+            stop = control.stopped() => return Ok(finish(Ok(Ended::Stopped(stop)), control)),
             begun = begin => begun?,
         };
         let assignment = match gathered {
@@ -80,11 +84,20 @@ impl<S: Server> Agent<S> {
             Err(reason) => return Ok(Some(failed(StopReason::Error, reason))),
         };
         let done = CancellationToken::new();
+        control.set_training(true);
         let trainer = spawn(self.train, assignment, self.workshop.clone(), Arc::clone(outbox), done.clone());
-        let followed = reporter.follow(&done).await;
-        // Even a run that is dropped has its trainer waited for: the cores are its until it has stopped.
-        let ended = trainer.await.unwrap_or_else(|_| Err("the trainer's thread could not be started".to_owned()));
-        followed.map(|()| finish(ended))
+        let ended = async {
+            let followed = reporter.follow(&done).await;
+            // Even a run that is dropped has its trainer waited for: the cores are its until it has stopped.
+            let ended = trainer.await.unwrap_or_else(|_| Err("the trainer's thread could not be started".to_owned()));
+            followed.map(|()| ended)
+        };
+        let ended = tokio::select! {
+            ended = ended => ended,
+            () = control.abandoned() => Ok(Ok(Ended::Stopped(Stop::Memory))),
+        };
+        control.set_training(false);
+        ended.map(|ended| finish(ended, control))
     }
 
     /// Brings what the run needs here. The inner error is the run's own fault.
@@ -175,7 +188,7 @@ fn failed(stop_reason: StopReason, error: String) -> Finish {
 }
 
 /// What the server is told of an end.
-fn finish(ended: Result<Ended, String>) -> Option<Finish> {
+fn finish(ended: Result<Ended, String>, control: &Control) -> Option<Finish> {
     let stopped = |outcome, stop_reason| Finish { outcome, stop_reason, error: None, result: None };
     match ended {
         Ok(Ended::Succeeded { stop_reason, result }) => {
@@ -185,6 +198,7 @@ fn finish(ended: Result<Ended, String>) -> Option<Finish> {
         Ok(Ended::Stopped(Stop::Release)) => Some(stopped(Outcome::Released, None)),
         Ok(Ended::Stopped(Stop::Pause)) => Some(stopped(Outcome::Paused, None)),
         Ok(Ended::Stopped(Stop::Cancel)) => Some(stopped(Outcome::Cancelled, Some(StopReason::Cancelled))),
+        Ok(Ended::Stopped(Stop::Memory)) => Some(failed(StopReason::OutOfMemory, control.reason().unwrap_or("too much memory").to_owned())),
         Ok(Ended::Stopped(Stop::Drop)) => None,
         Err(error) => Some(failed(StopReason::Error, error)),
     }

@@ -23,6 +23,12 @@ pub enum WorkerError {
         /// What went wrong with it.
         source: std::io::Error,
     },
+    /// A run took more memory than the worker allows, and only the end of the process gives it back.
+    #[error("the worker takes more memory than it is allowed to: {} MiB", .taken >> 20)]
+    Memory {
+        /// Bytes of the process.
+        taken: u64,
+    },
     /// The server does not accept the token, or its scope.
     #[error("the server refuses this worker's token: {0}")]
     Unauthorized(String),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use trainyard_wire::worker::{Directive, HeldRun};
 use trainyard_wire::{Attempt, RunId};
 
@@ -17,6 +18,13 @@ pub(super) struct Control {
     server: AtomicU8,
     worker: AtomicU8,
     changed: Notify,
+    /// What the run is expected to take, in bytes.
+    memory: u64,
+    /// A trainer is at work.
+    training: AtomicBool,
+    /// Why the run was given up.
+    given_up: OnceLock<String>,
+    abandoned: CancellationToken,
 }
 
 impl Control {
@@ -55,6 +63,38 @@ impl Control {
         self.changed.notify_waiters();
     }
 
+    /// Ends the run in failure: it takes too much memory.
+    pub(super) fn give_up(&self, reason: String) {
+        // The first reason is the reason.
+        let _ = self.given_up.set(reason);
+        self.want(Stop::Memory);
+    }
+
+    /// Why the run was given up, if it was.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.given_up.get().map(String::as_str)
+    }
+
+    /// The trainer is no longer waited for: it does not stop.
+    pub(super) fn abandon(&self) {
+        self.abandoned.cancel();
+    }
+
+    /// Waits until the trainer is no longer waited for.
+    pub(super) async fn abandoned(&self) {
+        self.abandoned.cancelled().await;
+    }
+
+    /// Whether a trainer is at work.
+    pub(super) fn is_training(&self) -> bool {
+        self.training.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a trainer begins or has ended.
+    pub(super) fn set_training(&self, training: bool) {
+        self.training.store(training, Ordering::Relaxed);
+    }
+
     /// Whether nothing of this run is to be written any more.
     pub(super) fn is_dropped(&self) -> bool {
         self.stop() == Some(Stop::Drop)
@@ -66,12 +106,13 @@ fn encode(stop: Stop) -> u8 {
         Stop::Release => 1,
         Stop::Pause => 2,
         Stop::Cancel => 3,
-        Stop::Drop => 4,
+        Stop::Memory => 4,
+        Stop::Drop => 5,
     }
 }
 
 fn decode(code: u8) -> Option<Stop> {
-    [Stop::Release, Stop::Pause, Stop::Cancel, Stop::Drop].into_iter().find(|stop| encode(*stop) == code)
+    [Stop::Release, Stop::Pause, Stop::Cancel, Stop::Memory, Stop::Drop].into_iter().find(|stop| encode(*stop) == code)
 }
 
 #[derive(Debug, Default)]
@@ -92,10 +133,10 @@ impl HeldRuns {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on heartbeats name the run.
-    pub(super) fn insert(&self, run: HeldRun) -> Arc<Control> {
+    /// From now on heartbeats name the run, which is expected to take so many bytes.
+    pub(super) fn insert(&self, run: HeldRun, memory: u64) -> Arc<Control> {
         let mut table = self.table();
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control { memory, ..Control::default() });
         if table.releasing {
             control.want(Stop::Release);
         }
@@ -132,6 +173,14 @@ impl HeldRuns {
         table.runs.values().for_each(|(_, control)| control.want(Stop::Release));
     }
 
+    /// Of the runs that train and were not given up yet, the one that is expected to take most.
+    pub(super) fn largest(&self) -> Option<(HeldRun, Arc<Control>)> {
+        let table = self.table();
+        let training = table.runs.iter().filter(|(_, (_, control))| control.is_training() && control.reason().is_none());
+        let (run_id, (attempt, control)) = training.max_by_key(|(_, (_, control))| control.memory)?;
+        Some((HeldRun { run_id: *run_id, attempt: *attempt }, Arc::clone(control)))
+    }
+
     /// New runs are kept again.
     pub(super) fn keep(&self) {
         self.table().releasing = false;
@@ -163,7 +212,7 @@ mod tests {
     #[test]
     fn a_word_for_another_attempt_is_not_heard() {
         let held = HeldRuns::default();
-        let control = held.insert(RUN);
+        let control = held.insert(RUN, 0);
         held.obey(HeldRun { attempt: Attempt(1), ..RUN }, Directive::Lost);
         held.remove(HeldRun { attempt: Attempt(1), ..RUN });
         assert_eq!((control.stop(), held.list()), (None, vec![RUN]));
@@ -174,11 +223,27 @@ mod tests {
     #[test]
     fn a_run_that_arrives_while_the_worker_ends_is_given_back() {
         let held = HeldRuns::default();
-        let before = held.insert(RUN);
+        let before = held.insert(RUN, 0);
         held.release();
-        let after = held.insert(HeldRun { run_id: RunId(9), ..RUN });
+        let after = held.insert(HeldRun { run_id: RunId(9), ..RUN }, 0);
         assert_eq!([before.stop(), after.stop()], [Some(Stop::Release); 2]);
         held.keep();
-        assert_eq!(held.insert(HeldRun { run_id: RunId(10), ..RUN }).stop(), None);
+        assert_eq!(held.insert(HeldRun { run_id: RunId(10), ..RUN }, 0).stop(), None);
+    }
+
+    #[test]
+    fn of_the_runs_that_train_the_largest_is_given_up_and_then_the_next() {
+        let held = HeldRuns::default();
+        let run = |id| HeldRun { run_id: RunId(id), ..RUN };
+        let controls = [(1, 10), (2, 30), (3, 20), (4, 90)].map(|(id, memory)| held.insert(run(id), memory));
+        assert!(held.largest().is_none());
+        controls[..3].iter().for_each(|control| control.set_training(true));
+        for expected in [2, 3, 1] {
+            let (largest, control) = held.largest().unwrap();
+            assert_eq!(largest, run(expected));
+            control.give_up("too large".to_owned());
+            assert_eq!((control.stop(), control.reason()), (Some(Stop::Memory), Some("too large")));
+        }
+        assert!(held.largest().is_none());
     }
 }

@@ -16,6 +16,7 @@ mod datasets;
 mod error;
 mod heartbeat;
 mod held;
+mod memory;
 mod numbers;
 mod outbox;
 mod reporter;
@@ -43,6 +44,8 @@ use backlog::{Backlog, NextClaim};
 use courier::Courier;
 pub use error::WorkerError;
 use held::{Control, HeldRuns};
+use memory::Memory;
+pub use memory::{OWN_BYTES, machine_bytes};
 use numbers::Numbers;
 use retry::Backoff;
 use server::{CallError, Server};
@@ -70,6 +73,7 @@ struct Agent<S> {
     /// Most runs of one claim.
     claim_at_once: u32,
     timing: Timing,
+    memory: Memory,
     /// The server shuts its queue down.
     draining: watch::Sender<bool>,
     /// The worker is to end.
@@ -92,6 +96,7 @@ impl<S: Server> Agent<S> {
         };
         let worked = tokio::select! {
             worked = Arc::clone(&self).claim_and_train() => worked,
+            error = self.watch_memory() => Err(error),
             () = overdue => {
                 tracing::warn!("runs that do not stop are left to their leases");
                 Ok(())
@@ -178,7 +183,7 @@ impl<S: Server> Agent<S> {
         let numbers = Numbers::take(&mut runs);
         for claimed in runs {
             let run = HeldRun { run_id: claimed.run_id, attempt: claimed.attempt };
-            let (numbers, control, place) = (numbers.clone(), self.held.insert(run), self.backlog.enter());
+            let (numbers, control, place) = (numbers.clone(), self.held.insert(run, claimed.memory_bytes), self.backlog.enter());
             let held = Held { agent: Arc::clone(self), run, control: Arc::clone(&control) };
             attempts.spawn(async move { held.agent.execute(claimed, numbers, &control, place).await });
         }

@@ -47,7 +47,7 @@ mod tests {
     fn claimed(problem: Value) -> ClaimedRun {
         let spec = json!({"kind": "regression", "problem": problem, "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 1});
         let spec = Spec::from_value(spec, "").unwrap();
-        ClaimedRun { run_id: RunId(1), job_id: JobId(1), attempt: Attempt(1), spec, checkpoint: None }
+        ClaimedRun { run_id: RunId(1), job_id: JobId(1), attempt: Attempt(1), spec, checkpoint: None, memory_bytes: 0 }
     }
 
     #[test]

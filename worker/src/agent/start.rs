@@ -11,6 +11,7 @@ use trainyard_wire::worker::Register;
 use super::backlog::Backlog;
 use super::courier::Courier;
 use super::held::HeldRuns;
+use super::memory::{self, Memory};
 use super::timing::Timing;
 use super::{Agent, WorkerError};
 use crate::WorkerConfig;
@@ -26,6 +27,8 @@ use crate::trainers::{self, Card, Workshop};
 /// # Errors
 /// [`WorkerError`] where the worker cannot start, or where the server refuses it for good. A server that is not there is waited for.
 pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), WorkerError> {
+    memory::volunteer();
+    let memory = Memory::new(config.memory_bytes);
     let found = config.device.find(&config.cache_dir.join("kernels"))?;
     tracing::info!(device = found.text, "trains on this device");
     let threads = bound_threads(config.threads);
@@ -38,6 +41,7 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), Wo
         host: nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default(),
         device: found.text.clone(),
         threads,
+        memory_bytes: memory.for_runs(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let agent = Agent {
@@ -54,6 +58,7 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), Wo
         train: trainers::train,
         claim_at_once: config.claim_at_once.max(1),
         timing: Timing::default(),
+        memory,
         draining: watch::Sender::new(false),
         stop,
         given_up: CancellationToken::new(),

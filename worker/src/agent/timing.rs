@@ -18,6 +18,10 @@ pub(super) struct Timing {
     pub(super) give_up: Duration,
     /// After the stop: how long the runs may take to finish their steps and to be given back.
     pub(super) leave: Duration,
+    /// Between two looks at the process's memory.
+    pub(super) memory: Duration,
+    /// How long a run that is over the bound may take to stop.
+    pub(super) memory_grace: Duration,
 }
 
 impl Default for Timing {
@@ -30,6 +34,8 @@ impl Default for Timing {
             last_claim: Duration::from_millis(500),
             give_up: Duration::from_secs(5),
             leave: Duration::from_secs(30),
+            memory: Duration::from_millis(200),
+            memory_grace: Duration::from_secs(5),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Large buffers in huge pages.
+//! Large buffers in huge pages, and what the allocator keeps of those that are gone.
 //!
 //! A pass over the channels of a map goes from row to row in steps of many kilobytes, each into another page of 4 KiB;
 //! with pages of 2 MiB the processor's table of pages holds whole maps.
@@ -31,6 +31,19 @@ fn advise<T>(buffer: &mut Vec<T>) {
 
 #[cfg(not(target_os = "linux"))]
 fn advise<T>(_: &mut Vec<T>) {}
+
+/// Gives the memory that nothing uses back to the system, where the allocator still has it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn give_back() {
+    // SAFETY: the call asks nothing of its callers; the allocator takes its own locks.
+    #[allow(unsafe_code)]
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn give_back() {}
 
 #[cfg(test)]
 mod tests {

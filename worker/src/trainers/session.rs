@@ -12,6 +12,8 @@ pub enum Stop {
     Pause,
     /// Someone cancelled the run: nothing needs to be kept.
     Cancel,
+    /// It takes more memory than the worker allows: it has failed.
+    Memory,
     /// The run is another worker's now, or cannot be reported on: nothing that is said will be heard.
     Drop,
 }

@@ -9,7 +9,9 @@ use std::path::Path;
 use trainyard_wire::spec::regression::{MOST_COLUMNS, MOST_ROWS};
 
 /// Most bytes of a line. A file without line ends, or with a quotation mark that is never closed, would else be held in memory whole.
-const LONGEST_RECORD: u64 = 16 << 20;
+const LONGEST_RECORD: u64 = 2 << 20;
+/// Most commas of a line, by which it is refused before it is read: names may hold some.
+const MOST_COMMAS: u64 = 2 * MOST_COLUMNS;
 
 /// What a table holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,12 +29,41 @@ pub(super) enum TableError {
     Io(#[from] io::Error),
 }
 
+/// The lines of a file that passes by. What no table could be is refused before the file is there whole.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    length: u64,
+    commas: u64,
+}
+
+impl Lines {
+    /// Looks at the next piece; says what is wrong with it.
+    pub(super) fn read(&mut self, piece: &[u8]) -> Result<(), String> {
+        for byte in piece {
+            self.length += 1;
+            match byte {
+                b'\n' => *self = Self::default(),
+                b',' => self.commas += 1,
+                _ => {}
+            }
+            if self.length > LONGEST_RECORD {
+                return Err(format!("a line has more than {LONGEST_RECORD} bytes"));
+            }
+            if self.commas > MOST_COMMAS {
+                return Err(format!("a line has more than {MOST_COMMAS} cells"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads the whole file at `path`. Blocks.
 pub(super) fn read(path: &Path) -> Result<Table, TableError> {
     parse(BufReader::with_capacity(1 << 17, File::open(path)?))
 }
 
-fn parse(bytes: impl Read) -> Result<Table, TableError> {
+/// Reads bytes to their end.
+pub(super) fn parse(bytes: impl Read) -> Result<Table, TableError> {
     let read_ahead = Cell::new(0);
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Bounded { bytes, read: &read_ahead });
     let columns = header(reader.byte_headers().map_err(unreadable)?)?;
@@ -122,12 +153,25 @@ fn unreadable(error: csv::Error) -> TableError {
 mod tests {
     use std::io::Read as _;
 
-    use super::{LONGEST_RECORD, Table, parse};
+    use super::{LONGEST_RECORD, Lines, Table, parse};
 
     #[test]
     fn a_table_is_its_columns_and_its_rows() {
         let table = parse("\u{feff}size,\"price, net\"\r\n1,2.5\r\n-3e4,0\r\n".as_bytes()).unwrap();
         assert_eq!(table, Table { columns: vec!["size".to_owned(), "price, net".to_owned()], rows: 2 });
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_or_has_too_many_cells_is_refused_while_it_passes_by() {
+        let mut lines = Lines::default();
+        for _ in 0..100 {
+            lines.read(&[b"1,2,3".repeat(1000), b"\n".to_vec()].concat()).unwrap();
+        }
+        let piece = vec![b'1'; 1 << 20];
+        lines.read(&piece).unwrap();
+        lines.read(&piece).unwrap();
+        assert_eq!(lines.read(b"1").unwrap_err(), format!("a line has more than {LONGEST_RECORD} bytes"));
+        assert!(Lines::default().read(&vec![b','; 1 << 18]).unwrap_err().contains("cells"));
     }
 
     #[test]

@@ -17,8 +17,9 @@ use super::super::problem::ApiError;
 use super::bounded::{BoundedForm, FormError, Gauge};
 use super::images::{LABELS, Records};
 use super::stored;
-use super::table::{self, TableError};
+use super::table::{self, Lines, TableError};
 use crate::blobs::StagedBlob;
+use crate::names::is_device;
 use crate::store::{DatasetError, NewDataset, NewDatasetFile};
 
 /// Most files of a dataset.
@@ -157,7 +158,9 @@ impl Received {
         }
         let name = String::from_utf8(text).map_err(|_| invalid("must be UTF-8"))?;
         if !is_name(&name) {
-            return Err(invalid("must begin with a letter or digit and go on with at most 99 letters, digits, `.`, `_` and `-`"));
+            return Err(invalid(
+                "must begin with a letter or digit and go on with at most 99 letters, digits, `.`, `_` and `-`, and be no device",
+            ));
         }
         if name == SYNTHETIC {
             return Err(invalid("is the name of the built-in image set"));
@@ -176,11 +179,10 @@ impl Received {
         }
         let name = display_name(field.file_name().unwrap_or_default(), role);
         let mut staging = app.store.stage().await?;
-        let mut records = Records::default();
+        let (mut records, mut lines) = (Records::default(), Lines::default());
         while let Some(piece) = self.next_piece(app, field, gauge).await? {
-            if !is_table {
-                records.read(&piece).map_err(|detail| ApiError::invalid(&pointer, detail))?;
-            }
+            let checked = if is_table { lines.read(&piece) } else { records.read(&piece) };
+            checked.map_err(|detail| ApiError::invalid(&pointer, detail))?;
             staging.write(&piece).await?;
         }
         let blob = staging.finish().await?;
@@ -239,7 +241,7 @@ async fn read_table(blob: StagedBlob) -> Result<(StagedBlob, Result<table::Table
 
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=100).contains(&name.len()) && name.bytes().all(plain) && name.as_bytes()[0].is_ascii_alphanumeric()
+    (1..=100).contains(&name.len()) && name.bytes().all(plain) && name.as_bytes()[0].is_ascii_alphanumeric() && !is_device(name)
 }
 
 /// The uploaded file's name as people see it; it is never a path.
@@ -260,7 +262,7 @@ mod tests {
         for name in ["cifar10", "a", "House-prices_2.csv", &"x".repeat(100)] {
             assert!(is_name(name), "{name}");
         }
-        for name in ["", ".hidden", "-x", "a/b", "a b", "ä", "..", &"x".repeat(101)] {
+        for name in ["", ".hidden", "-x", "a/b", "a b", "ä", "..", "con", "LPT1.csv", &"x".repeat(101)] {
             assert!(!is_name(name), "{name}");
         }
     }

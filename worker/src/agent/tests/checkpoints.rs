@@ -18,6 +18,7 @@ fn queue_with_checkpoint(server: &FakeServer, run: i64, spec: &trainyard_wire::S
         attempt: trainyard_wire::Attempt(2),
         spec: spec.clone(),
         checkpoint: Some(sha256),
+        memory_bytes: 0,
     };
     server.with(|state| state.queue.push_back(claimed));
 }

@@ -91,7 +91,14 @@ impl FakeServer {
 
     pub(super) fn queue(&self, run_id: i64, spec: serde_json::Value) {
         let spec = Spec::from_value(spec, "").unwrap();
-        let run = ClaimedRun { run_id: RunId(run_id), job_id: JobId(1), attempt: trainyard_wire::Attempt(1), spec, checkpoint: None };
+        let run = ClaimedRun {
+            run_id: RunId(run_id),
+            job_id: JobId(1),
+            attempt: trainyard_wire::Attempt(1),
+            spec,
+            checkpoint: None,
+            memory_bytes: 0,
+        };
         self.with(|state| state.queue.push_back(run));
     }
 

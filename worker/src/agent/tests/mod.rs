@@ -1,5 +1,6 @@
 mod checkpoints;
 mod fake;
+mod memory;
 mod reports;
 mod stops;
 
@@ -26,6 +27,10 @@ struct World {
 
 impl World {
     fn start(server: FakeServer, train: Train) -> Self {
+        Self::with_memory(server, train, Memory { bound: None, taken: || None })
+    }
+
+    fn with_memory(server: FakeServer, train: Train, memory: Memory) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
         let short = Duration::from_millis(5);
@@ -37,10 +42,19 @@ impl World {
             last_claim: Duration::from_secs(10),
             give_up: Duration::from_millis(100),
             leave: Duration::from_secs(60),
+            memory: short,
+            memory_grace: Duration::from_millis(200),
         };
         let agent = Agent {
             server,
-            register: Register { pid: 1, host: String::new(), device: "cpu".to_owned(), threads: 1, version: String::new() },
+            register: Register {
+                pid: 1,
+                host: String::new(),
+                device: "cpu".to_owned(),
+                threads: 1,
+                memory_bytes: None,
+                version: String::new(),
+            },
             worker_id: AtomicI64::new(0),
             registering: Mutex::default(),
             held: HeldRuns::default(),
@@ -55,6 +69,7 @@ impl World {
             draining: watch::Sender::new(false),
             stop: stop.clone(),
             given_up: CancellationToken::new(),
+            memory,
         };
         Self { stop, work: tokio::spawn(Arc::new(agent).work()), _folder: folder }
     }

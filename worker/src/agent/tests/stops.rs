@@ -105,6 +105,7 @@ async fn a_draining_server_gets_its_runs_back_and_is_asked_for_none_until_it_is_
             attempt: trainyard_wire::Attempt(1),
             spec: trainyard_wire::Spec::from_value(regression(1), "").unwrap(),
             checkpoint: None,
+            memory_bytes: 0,
         });
         state.calls.len()
     });

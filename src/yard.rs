@@ -86,6 +86,11 @@ impl Yard {
         Ok(Client::new(&self.url(), Some(read_token(self.admin_token_file())?))?)
     }
 
+    /// Waits until the server's disk fails ([`Server::disk_failed`]).
+    pub(crate) async fn disk_failed(&self) -> String {
+        self.server.disk_failed().await
+    }
+
     /// Stops the workers first, so that they can still give their runs back, then the server.
     pub(crate) async fn shutdown(self) {
         self.workers.shutdown().await;

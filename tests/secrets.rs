@@ -93,7 +93,7 @@ async fn not_even_a_log_of_everything_has_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let arguments = ["server", "--listen", "127.0.0.1:0", "--data-dir"];
-    let server = Process::start_with("server", folder.path(), &arguments, &[&data], &[("RUST_LOG", "trace")]);
+    let server = Process::start_in("server", folder.path(), &arguments, &[&data], &[("RUST_LOG", Path::new("trace"))]);
     let url = eventually("the server's address", async || {
         let printed = server.stdout();
         printed.lines().find_map(|line| line.strip_prefix("address")).map(|url| url.trim().to_owned())

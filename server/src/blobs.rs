@@ -24,6 +24,7 @@ use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use trainyard_faults::{Place, Promise};
 
+use crate::disk::{self, Distrust};
 use crate::store::StoreError;
 
 /// Lower-case hexadecimal SHA-256.
@@ -50,11 +51,12 @@ pub(crate) struct Blobs {
     folder: PathBuf,
     lock: Arc<RwLock<()>>,
     pins: Arc<AtomicUsize>,
+    distrust: Distrust,
 }
 
 impl Blobs {
     /// Makes the folders and deletes what uploads that never ended left behind.
-    pub(crate) async fn open(data_dir: &Path) -> io::Result<Self> {
+    pub(crate) async fn open(data_dir: &Path, distrust: Distrust) -> io::Result<Self> {
         let folder = data_dir.join("blobs");
         let made = folder.clone();
         blocking(move || {
@@ -71,7 +73,7 @@ impl Blobs {
             made.parent().map_or(Ok(()), sync_folder)
         })
         .await?;
-        Ok(Self { folder, lock: Arc::default(), pins: Arc::default() })
+        Ok(Self { folder, lock: Arc::default(), pins: Arc::default(), distrust })
     }
 
     fn path(&self, sha256: &str) -> PathBuf {
@@ -87,24 +89,28 @@ impl Blobs {
         })
         .await?;
         let file = BufWriter::with_capacity(1 << 18, File::from_std(file));
-        Ok(Staging { file, path, hash: Sha256::new(), size: 0 })
+        Ok(Staging { file, path, hash: Sha256::new(), size: 0, distrust: self.distrust.clone() })
     }
 
     /// Moves complete files to their places. The answer must live until the rows that refer to them are committed or undone.
     pub(crate) async fn publish(&self, staged: Vec<StagedBlob>) -> Result<Published, StoreError> {
         let guard = self.lock.clone().read_owned().await;
         let moves: Vec<_> = staged.into_iter().map(|blob| (blob.path, self.path(&blob.sha256))).collect();
-        blocking(move || {
+        let places = blocking(move || {
+            let mut places = Vec::with_capacity(moves.len());
             for (staged, place) in moves {
                 // The content may be there already; replacing it with itself is harmless.
                 trainyard_faults::at(Place::BlobRename)?;
                 staged.persist(&place).map_err(|error| error.error)?;
                 trainyard_faults::at(Place::BlobRenamed)?;
-                sync_name(&place)?;
+                places.push(place);
             }
-            trainyard_faults::at(Place::BlobPublished)
-        })
-        .await?;
+            Ok(places)
+        });
+        let places = places.await?;
+        let synced = blocking(move || places.iter().try_for_each(|place| sync_name(place))).await;
+        synced.map_err(|error| not_synced(&self.distrust, error))?;
+        blocking(|| trainyard_faults::at(Place::BlobPublished)).await?;
         Ok(Published { _guard: guard })
     }
 
@@ -222,6 +228,7 @@ pub struct Staging {
     path: tempfile::TempPath,
     hash: Sha256,
     size: u64,
+    distrust: Distrust,
 }
 
 impl Staging {
@@ -242,10 +249,20 @@ impl Staging {
         self.file.flush().await?;
         trainyard_faults::at(Place::BlobFsync)?;
         if !trainyard_faults::is_broken(Promise::FsyncFiles) {
-            self.file.get_ref().sync_all().await?;
+            self.file.get_ref().sync_all().await.map_err(|error| not_synced(&self.distrust, error))?;
         }
         Ok(StagedBlob { path: self.path, sha256: hex(&self.hash.finalize()), size: self.size })
     }
+}
+
+/// What a failed fsync of a content comes to. One that does not fit is given up as a whole, so nothing of it can be missed later.
+fn not_synced(distrust: &Distrust, error: io::Error) -> StoreError {
+    if disk::is_full(&error) {
+        return StoreError::Full;
+    }
+    let reason = format!("a file's content: {error}");
+    distrust.begin(&reason);
+    StoreError::NotSynced(reason.into())
 }
 
 /// A complete file that waits to become part of the store. Dropping it deletes the file.
@@ -309,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn a_published_file_is_read_by_its_hash() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).await.unwrap();
+        let blobs = Blobs::open(folder.path(), Distrust::default()).await.unwrap();
         let blob = staged(&blobs, b"some bytes").await;
         let (sha256, place) = (blob.sha256().to_owned(), blob.path().to_owned());
         assert_eq!(sha256, sha256_hex(b"some bytes"));
@@ -324,7 +341,7 @@ mod tests {
     #[tokio::test]
     async fn an_upload_that_is_given_up_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).await.unwrap();
+        let blobs = Blobs::open(folder.path(), Distrust::default()).await.unwrap();
         let path = staged(&blobs, b"never published").await.path().to_owned();
         assert!(!path.exists());
         let mut staging = blobs.stage().await.unwrap();
@@ -340,13 +357,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let known = sha256_hex(b"known");
         {
-            let blobs = Blobs::open(folder.path()).await.unwrap();
+            let blobs = Blobs::open(folder.path(), Distrust::default()).await.unwrap();
             let known = staged(&blobs, b"known").await;
             let unknown = staged(&blobs, b"unknown").await;
             drop(blobs.publish(vec![known, unknown]).await.unwrap());
             std::fs::write(folder.path().join("blobs/tmp/leftover"), b"half").unwrap();
         }
-        let blobs = Blobs::open(folder.path()).await.unwrap();
+        let blobs = Blobs::open(folder.path(), Distrust::default()).await.unwrap();
         assert!(!folder.path().join("blobs/tmp/leftover").exists());
         assert_eq!(blobs.delete_unknown(vec![known.clone()]).await.unwrap(), 1);
         assert!(blobs.path(&known).exists());
@@ -356,7 +373,7 @@ mod tests {
     #[tokio::test]
     async fn there_is_no_sweep_while_a_backup_is_read_but_there_are_puts() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).await.unwrap();
+        let blobs = Blobs::open(folder.path(), Distrust::default()).await.unwrap();
         let (one, other) = (blobs.pin().await, blobs.pin().await);
         assert!(blobs.sweeping().await.is_none());
         let blob = staged(&blobs, b"bytes").await;
@@ -370,7 +387,7 @@ mod tests {
     #[tokio::test]
     async fn a_sweep_waits_until_what_was_published_is_committed() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).await.unwrap();
+        let blobs = Blobs::open(folder.path(), Distrust::default()).await.unwrap();
         let blob = staged(&blobs, b"bytes").await;
         let published = blobs.publish(vec![blob]).await.unwrap();
         assert!(blobs.lock.clone().try_write_owned().is_err());

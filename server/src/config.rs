@@ -63,6 +63,8 @@ pub struct Limits {
     pub problem_numbers: u64,
     /// Connections at one time; fewer where the process may not open as many files.
     pub connections: usize,
+    /// Streams of `GET /v1/events` at one time.
+    pub subscribers: usize,
     /// How long a client may take to send the head of a request, or leave its connection idle.
     pub header_timeout: Duration,
     /// How long the server waits for a client to send or to take 10 KiB, whatever comes in between: a body that is slower is answered
@@ -84,6 +86,7 @@ impl Default for Limits {
             run_multiply_adds: 1_000_000_000_000_000_000,
             problem_numbers: 20_000_000,
             connections: 4096,
+            subscribers: 512,
             header_timeout: Duration::from_secs(8),
             patience: Duration::from_secs(8),
             longest_wait: Duration::from_secs(50),

@@ -4,6 +4,7 @@
 //! - [`config`]: what a server is started with, and what requests and runs may cost
 //! - [`store`]: everything the server remembers; [`blobs`]: file contents by hash
 //! - [`check`]: whether the data folder of a server that is stopped is whole
+//! - `disk`: what a full disk and a failed fsync mean
 //! - `names`: names that mean something else than a file
 //! - `http`: the routes, who may use them, and what an error looks like
 //! - `admission`: whether a submit may be queued, and at what cost
@@ -17,6 +18,7 @@ pub mod blobs;
 pub mod check;
 pub mod config;
 mod db;
+mod disk;
 mod http;
 mod leases;
 mod names;

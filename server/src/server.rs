@@ -98,6 +98,7 @@ impl Server {
             document: Document::new(&endpoints.openapi)?,
             stop: stop.clone(),
             parsers: Semaphore::new(PARSERS),
+            subscribers: Arc::new(Semaphore::new(config.limits.subscribers)),
             backups: Arc::new(Semaphore::new(1)),
         });
         tokio::spawn(telemetry::upkeep(app.metrics.clone(), stop.clone()));
@@ -136,6 +137,12 @@ impl Server {
     /// The file with the token of the workers that are started beside the server.
     pub fn worker_token_file(&self) -> &Path {
         &self.worker_token_file
+    }
+
+    /// Waits until the disk fails an fsync, and answers what failed. From then on no write is acknowledged; end the process, and do not
+    /// shut the server down before: that would write.
+    pub async fn disk_failed(&self) -> String {
+        self.store.not_synced().await
     }
 
     /// Ends the long polls, finishes the requests in hand within 10 s, and closes the store.

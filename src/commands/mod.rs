@@ -21,6 +21,7 @@ mod submit;
 mod tokens;
 mod units;
 mod up;
+mod verify;
 mod watch;
 mod worker;
 mod workers;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Resume(actions::ActionArgs),
     /// Queue failed or cancelled runs again
     Retry(actions::ActionArgs),
+    /// Execute a finished run again and tell whether it comes to the same bits (exit code 0 or 1)
+    Verify(verify::VerifyArgs),
     /// Print the history of a run's metrics
     Metrics(metrics::MetricsArgs),
     /// Show runs side by side: where their specs differ, and what they came to
@@ -131,6 +134,7 @@ impl Command {
             Self::Pause(args) => args.run(actions::Action::Pause).await,
             Self::Resume(args) => args.run(actions::Action::Resume).await,
             Self::Retry(args) => args.run(actions::Action::Retry).await,
+            Self::Verify(args) => args.run().await,
             Self::Metrics(args) => args.run().await,
             Self::Compare(args) => args.run().await,
             Self::Logs(args) => args.run().await,

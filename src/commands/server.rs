@@ -45,6 +45,18 @@ impl ServingArgs {
     }
 }
 
+/// Exit code of a server whose disk has failed: EX_IOERR of sysexits.h.
+const DISK_FAILED: i32 = 74;
+/// How long the refusals of requests in hand have to reach their clients.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
+
+/// Ends the process after a failed fsync. Nothing is closed, for that would write: the next start reads what the disk really holds.
+pub(crate) async fn end_without_writing(reason: &str) -> ! {
+    tokio::time::sleep(LAST_ANSWERS).await;
+    eprintln!("error: the disk did not take an fsync ({reason}); the server ends without writing anything more");
+    std::process::exit(DISK_FAILED);
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArgs {
     #[command(flatten)]
@@ -70,7 +82,10 @@ impl ServerArgs {
             server.admin_token_file().display(),
             server.worker_token_file().display(),
         ))?;
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            reason = server.disk_failed() => end_without_writing(&reason).await,
+        }
         tracing::info!("stopping");
         server.shutdown().await;
         Ok(ExitCode::SUCCESS)

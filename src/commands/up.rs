@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use trainyard_worker::DeviceChoice;
 
-use super::server::ServingArgs;
+use super::server::{ServingArgs, end_without_writing};
 use super::units;
 use crate::logging::LogFormat;
 use crate::signals;
@@ -52,7 +52,10 @@ impl UpArgs {
             if threads == 1 { "" } else { "s" },
             token = yard.admin_token_file().display(),
         ))?;
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            reason = yard.disk_failed() => end_without_writing(&reason).await,
+        }
         tracing::info!("stopping");
         yard.shutdown().await;
         Ok(ExitCode::SUCCESS)

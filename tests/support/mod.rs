@@ -8,6 +8,7 @@
 
 pub mod browser;
 pub mod corpus;
+pub mod faults;
 pub mod jobs;
 pub mod memory;
 pub mod process;
@@ -23,6 +24,7 @@ use trainyard_wire::run::{Event, Run};
 use trainyard_wire::worker::Worker;
 use trainyard_wire::{RunId, RunState};
 
+pub use faults::Faults;
 pub use process::Process;
 
 /// Long enough for anything here on a busy machine of two cores.
@@ -61,13 +63,25 @@ impl Yard {
         Self::start("server", options).await
     }
 
+    /// `trainyard server` whose process has the faults that the answer is told to give it.
+    pub async fn server_with_faults(options: &[&str]) -> (Self, Faults) {
+        let folder = tempfile::tempdir().unwrap();
+        let faults = Faults::new(folder.path());
+        let (process, url) = serve("server", folder.path(), "127.0.0.1:0", options, &faults.environment()).await;
+        (Self::around(folder, process, url), faults)
+    }
+
     async fn start(command: &str, options: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), command, options).await
     }
 
     /// Starts on the data folder in `folder`, or makes one.
     pub async fn start_in(folder: TempDir, command: &str, options: &[&str]) -> Self {
-        let (process, url) = serve(command, folder.path(), "127.0.0.1:0", options).await;
+        let (process, url) = serve(command, folder.path(), "127.0.0.1:0", options, &[]).await;
+        Self::around(folder, process, url)
+    }
+
+    fn around(folder: TempDir, process: Process, url: String) -> Self {
         let token = std::fs::read_to_string(data_dir(folder.path()).join("admin.token")).unwrap().trim().to_owned();
         let client = Client::new(&url, Some(token.clone())).unwrap();
         Self { process, url, token, client, folder }
@@ -77,7 +91,7 @@ impl Yard {
     pub async fn restart_server(&mut self, options: &[&str]) {
         self.process.wait().await;
         let address = self.url.trim_start_matches("http://").to_owned();
-        let (process, url) = serve("server", self.folder.path(), &address, options).await;
+        let (process, url) = serve("server", self.folder.path(), &address, options, &[]).await;
         assert_eq!(url, self.url);
         self.process = process;
     }
@@ -192,11 +206,11 @@ fn data_dir(folder: &Path) -> PathBuf {
 }
 
 /// Starts `server` or `up` and waits until it says where it listens and is ready.
-async fn serve(command: &str, folder: &Path, address: &str, options: &[&str]) -> (Process, String) {
+async fn serve(command: &str, folder: &Path, address: &str, options: &[&str], environment: &[(&str, &Path)]) -> (Process, String) {
     let data = data_dir(folder);
     let mut arguments = vec![command, "--listen", address];
     arguments.extend(options);
-    let mut process = Process::start(command, folder, &arguments, &[Path::new("--data-dir"), &data]);
+    let mut process = Process::start_in(command, folder, &arguments, &[Path::new("--data-dir"), &data], environment);
     let url = eventually("the server's address", async || {
         assert!(process.is_running(), "{command} ended at its start");
         let output = process.stdout();

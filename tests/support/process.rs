@@ -25,11 +25,11 @@ pub struct Process {
 impl Process {
     /// Starts the binary; what it prints goes into files in `folder`.
     pub fn start(name: &str, folder: &Path, arguments: &[&str], paths: &[&Path]) -> Self {
-        Self::start_with(name, folder, arguments, paths, &[])
+        Self::start_in(name, folder, arguments, paths, &[])
     }
 
-    /// As [`start`](Self::start), with something in its environment.
-    pub fn start_with(name: &str, folder: &Path, arguments: &[&str], paths: &[&Path], environment: &[(&str, &str)]) -> Self {
+    /// As [`start`](Self::start), in an environment with more.
+    pub fn start_in(name: &str, folder: &Path, arguments: &[&str], paths: &[&Path], environment: &[(&str, &Path)]) -> Self {
         let (stdout, stderr) = (folder.join(format!("{name}.stdout")), folder.join(format!("{name}.stderr")));
         // A second process of one name goes on in the log of the first; its stdout is read and begins anew.
         let append = |path: &Path| OpenOptions::new().create(true).append(true).open(path).unwrap();

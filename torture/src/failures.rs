@@ -25,6 +25,7 @@ use crate::figures::Summary;
 use crate::history::History;
 use crate::load::{Load, hexadecimal, job};
 use crate::process::{Process, Site, eventually};
+use crate::worker_kills::LASTING;
 use crate::{reader, server_kills};
 
 /// What happens at a place.
@@ -226,8 +227,16 @@ impl Case<'_> {
     async fn at_upkeep(&self, site: Site) -> anyhow::Result<Vec<Violation>> {
         let (mut server, _) = site.start_ready().await?;
         let client = site.client()?;
-        let register =
-            Register { pid: 1, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, memory_bytes: None, version: "0".to_owned() };
+        let register = Register {
+            pid: 1,
+            host: "here".to_owned(),
+            device: "cpu".to_owned(),
+            threads: 1,
+            memory_bytes: None,
+            version: "0".to_owned(),
+            build: String::new(),
+            instructions: String::new(),
+        };
         let worker_id = client.register(&register).await?.worker_id;
         client.submit(job("first", 1, 0).to_string().into_bytes(), None).await?;
         let claim = ClaimRequest { worker_id, max: 1, small: false, wait_seconds: 0.0 };
@@ -303,7 +312,9 @@ impl Case<'_> {
             let run = reader::run(client, *id).await?.context("a run")?;
             let model = run.artifacts.iter().find(|(name, _)| name == "model.safetensors").map(|(_, sha256)| sha256.clone());
             let weights = client.run(*id).await?.result.and_then(|result| result.get("weights").map(Value::to_string));
-            let losses = run.points.iter().filter(|point| point.name.contains("loss")).count();
+            // A network's `train_batch_loss` is reported by time.
+            let lasting = |name: &str| LASTING.contains(&name) || (model.is_none() && name == "loss");
+            let losses = run.points.iter().filter(|point| lasting(&point.name)).count();
             ends.push((run.state, model.or(weights), losses));
         }
         Ok(ends)

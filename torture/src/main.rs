@@ -260,7 +260,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Worker { server, token_file, cache_dir, threads, device } => {
-            let config = WorkerConfig { server, token: token(&token_file)?, device, threads: Some(threads), cache_dir, claim_at_once: 64 };
+            let config = WorkerConfig {
+                server,
+                token: token(&token_file)?,
+                device,
+                threads: Some(threads),
+                cache_dir,
+                claim_at_once: 64,
+                memory_bytes: None,
+            };
             trainyard_worker::run(config, stop_on_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }

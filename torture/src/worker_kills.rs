@@ -37,7 +37,7 @@ pub struct Plan {
 }
 
 /// The metrics that tell nothing of time.
-const LASTING: [&str; 3] = ["train_loss", "val_loss", "val_accuracy"];
+pub(crate) const LASTING: [&str; 3] = ["train_loss", "val_loss", "val_accuracy"];
 
 struct Yard {
     site: Site,

@@ -22,6 +22,7 @@ pub mod theory;
 pub mod timestamp;
 pub mod token;
 pub mod tools;
+pub mod verification;
 pub mod worker;
 
 pub use ids::{Attempt, DatasetId, JobId, Revision, RunId, TokenId, WorkerId};

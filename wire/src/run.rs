@@ -92,10 +92,41 @@ pub struct Event {
     pub run_id: RunId,
     pub time: Timestamp,
     /// `queued`, `claimed`, `checkpoint`, `released`, `lease_expired`, `cancel_requested`, `pause_requested`, `paused`,
-    /// `resumed`, `retried`, `succeeded`, `failed`, `cancelled`, or `pruned` (its files went, see `POST /v1/retention`).
+    /// `resumed`, `retried`, `succeeded`, `failed`, `cancelled`, `verified` (it was executed again, see `POST /v1/runs/{id}/verify`), or
+    /// `pruned` (its files went, see `POST /v1/retention`).
     pub kind: String,
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
+}
+
+/// A message of `GET /v1/events`, whose id is the revision: an event, or that a run has changed without one (metrics, progress, files).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct News {
+    pub revision: Revision,
+    pub run_id: RunId,
+    /// That of the event, or `changed`.
+    pub kind: String,
+    /// Of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
+    /// Of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub detail: Option<serde_json::Value>,
+}
+
+impl News {
+    /// A run has changed without an event.
+    pub fn changed(run_id: RunId, revision: Revision) -> Self {
+        Self { revision, run_id, kind: "changed".to_owned(), time: None, detail: None }
+    }
+}
+
+impl From<Event> for News {
+    fn from(event: Event) -> Self {
+        let Event { revision, run_id, time, kind, detail } = event;
+        Self { revision, run_id, kind, time: Some(time), detail: Some(detail) }
+    }
 }
 
 /// A line that a worker logged for a run.

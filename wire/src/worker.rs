@@ -40,6 +40,12 @@ pub struct Register {
     pub memory_bytes: Option<u64>,
     /// Of the worker's build.
     pub version: String,
+    /// The version with a hash of the program: what results depend on, beside the spec.
+    #[serde(default)]
+    pub build: String,
+    /// Which instructions the kernels use.
+    #[serde(default)]
+    pub instructions: String,
 }
 
 /// The server's answer to a registration.

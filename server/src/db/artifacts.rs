@@ -33,6 +33,17 @@ pub(crate) async fn blobs(conn: &mut SqliteConnection) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar!("SELECT sha256 FROM blobs").fetch_all(conn).await?)
 }
 
+/// Those of these hashes that no blob is noted under.
+pub(crate) async fn unknown_blobs(conn: &mut SqliteConnection, sha256s: &[String]) -> Result<Vec<String>> {
+    let sha256s = to_json("list of contents", &sha256s)?;
+    Ok(sqlx::query_scalar!(
+        r#"SELECT DISTINCT CAST(value AS TEXT) AS "sha256!: String" FROM json_each(?) WHERE value NOT IN (SELECT sha256 FROM blobs)"#,
+        sha256s,
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
 /// A noted blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Blob {
@@ -108,6 +119,12 @@ pub(crate) async fn was_put(conn: &mut SqliteConnection, artifact: &ArtifactRow<
     .fetch_optional(conn)
     .await?;
     Ok(row.is_some())
+}
+
+/// The attempt that stored a run's artifact of this name.
+pub(crate) async fn attempt_of(conn: &mut SqliteConnection, run: RunId, name: &str) -> Result<Option<Attempt>> {
+    let attempt = sqlx::query_scalar!("SELECT attempt FROM artifacts WHERE run_id = ? AND name = ?", run.0, name);
+    Ok(attempt.fetch_optional(conn).await?.map(Attempt))
 }
 
 pub(crate) async fn list(conn: &mut SqliteConnection, run: RunId) -> Result<Vec<Artifact>> {

@@ -17,9 +17,15 @@ const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 /// Connections for reading.
 const READERS: u32 = 8;
 
+/// What [`options`] give a connection.
+const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 10000";
+
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(file).foreign_keys(true).busy_timeout(Duration::from_secs(10))
 }
+
+/// The pages that the writer remembers, in KiB (negative, as SQLite has it): those at the ends of all series that are being written to.
+const WRITER_CACHE: &str = "-16384";
 
 /// The connection that writes. WAL, and an fsync at every commit.
 pub(crate) async fn writer(file: &Path) -> Result<SqliteConnection> {
@@ -27,7 +33,11 @@ pub(crate) async fn writer(file: &Path) -> Result<SqliteConnection> {
         true => SqliteSynchronous::Off,
         false => SqliteSynchronous::Full,
     };
-    let options = options(file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
+    let options = options(file)
+        .pragma("cache_size", WRITER_CACHE)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous);
     Ok(options.connect().await?)
 }
 
@@ -54,11 +64,16 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> std::result::Result<
     sqlx::migrate!("../migrations").run(conn).await
 }
 
-/// Moves the write-ahead log into the database and truncates it. Not inside a transaction.
-pub(crate) async fn checkpoint(conn: &mut SqliteConnection) -> Result<()> {
+/// Moves the write-ahead log into the database and truncates it; answers whether it is empty then. Not inside a transaction. Readers may
+/// hold it up, and with it all writes, for a quarter of a second and no longer: a backup reads for as long as it takes.
+pub(crate) async fn checkpoint(conn: &mut SqliteConnection) -> Result<bool> {
     trainyard_faults::at(Place::CheckpointBefore)?;
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(conn).await?;
-    Ok(trainyard_faults::at(Place::CheckpointAfter)?)
+    sqlx::query("PRAGMA busy_timeout = 250").execute(&mut *conn).await?;
+    let done = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *conn).await;
+    sqlx::query(BUSY_TIMEOUT).execute(conn).await?;
+    let emptied = done? == 0;
+    trainyard_faults::at(Place::CheckpointAfter)?;
+    Ok(emptied)
 }
 
 /// Copies the database as it is now into a new file, in one read transaction. Not inside another one.

@@ -39,7 +39,8 @@ pub(crate) async fn insert_queued(conn: &mut SqliteConnection, first: RunId, cou
 /// The events of these runs after a revision, oldest first.
 pub(crate) async fn list(conn: &mut SqliteConnection, runs: &[RunId], after: Revision, limit: i64) -> Result<Vec<Event>> {
     let runs = super::to_json("list of runs", &runs)?;
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        EventRow,
         "SELECT revision, run_id, time, kind, detail FROM events
          WHERE run_id IN (SELECT value FROM json_each(?)) AND revision > ? ORDER BY revision LIMIT ?",
         runs,
@@ -48,15 +49,79 @@ pub(crate) async fn list(conn: &mut SqliteConnection, runs: &[RunId], after: Rev
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Event {
-                revision: Revision(row.revision),
-                run_id: RunId(row.run_id),
-                time: Timestamp(row.time),
-                kind: row.kind,
-                detail: from_json("event", &row.detail)?,
-            })
+    rows.into_iter().map(EventRow::event).collect()
+}
+
+/// The events of all runs after a revision, oldest first.
+pub(crate) async fn list_all(conn: &mut SqliteConnection, after: Revision, limit: i64) -> Result<Vec<Event>> {
+    let rows = sqlx::query_as!(
+        EventRow,
+        "SELECT revision, run_id, time, kind, detail FROM events WHERE revision > ? ORDER BY revision LIMIT ?",
+        after.0,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(EventRow::event).collect()
+}
+
+struct EventRow {
+    revision: i64,
+    run_id: i64,
+    time: i64,
+    kind: String,
+    detail: String,
+}
+
+impl EventRow {
+    fn event(self) -> Result<Event> {
+        Ok(Event {
+            revision: Revision(self.revision),
+            run_id: RunId(self.run_id),
+            time: Timestamp(self.time),
+            kind: self.kind,
+            detail: from_json("event", &self.detail)?,
         })
-        .collect()
+    }
+}
+
+/// Those of these runs, or of all, whose last change came after one revision and not after another; with the revision of that change.
+pub(crate) async fn changed_runs(
+    conn: &mut SqliteConnection,
+    runs: Option<&[RunId]>,
+    after: Revision,
+    until: Revision,
+) -> Result<Vec<(RunId, Revision)>> {
+    let runs = runs.map(|runs| super::to_json("list of runs", &runs)).transpose()?;
+    let rows = match runs {
+        Some(runs) => {
+            let rows = sqlx::query!(
+                r#"SELECT id AS "id!", revision FROM runs
+                 WHERE id IN (SELECT value FROM json_each(?)) AND revision > ? AND revision <= ? ORDER BY revision"#,
+                runs,
+                after.0,
+                until.0,
+            );
+            rows.fetch_all(conn).await?.into_iter().map(|row| (RunId(row.id), Revision(row.revision))).collect()
+        }
+        None => {
+            let rows = sqlx::query!(
+                r#"SELECT id AS "id!", revision FROM runs WHERE revision > ? AND revision <= ? ORDER BY revision"#,
+                after.0,
+                until.0,
+            );
+            rows.fetch_all(conn).await?.into_iter().map(|row| (RunId(row.id), Revision(row.revision))).collect()
+        }
+    };
+    Ok(rows)
+}
+
+/// Those of these runs that do not exist.
+pub(crate) async fn missing_runs(conn: &mut SqliteConnection, runs: &[RunId]) -> Result<Vec<RunId>> {
+    let runs = super::to_json("list of runs", &runs)?;
+    let missing = sqlx::query_scalar!(
+        r#"SELECT CAST(value AS INTEGER) AS "id!: i64" FROM json_each(?) WHERE value NOT IN (SELECT id FROM runs)"#,
+        runs,
+    );
+    Ok(missing.fetch_all(conn).await?.into_iter().map(RunId).collect())
 }

@@ -1,82 +1,79 @@
 //! Metric points, and the summary of each series.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use sqlx::SqliteConnection;
-use trainyard_wire::metric::{Bucket, Point, SeriesBatch};
+use trainyard_wire::metric::{Point, SeriesBatch};
 use trainyard_wire::{Revision, RunId, Timestamp};
 
 use super::{Result, number, signed, unsigned};
 use crate::store::MetricCursor;
 
-/// The points of a run's series, as the database takes them.
+/// The points of a run's series, with what their summaries need: made before the writer's turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Points {
     series: Vec<Stretched>,
-    /// A JSON array for `json_each`, which has for each series the text of another, `[[step, significand, exponent, time], …]`: each
-    /// value a whole number times a power of two, which SQLite reads and multiplies exactly (a decimal fraction it may miss by a bit).
-    /// JSON has neither NaN nor infinity: NaN becomes null, which is how the column holds it, and an infinity a number that overflows
-    /// to it.
-    rows: String,
 }
 
-/// A series with its first and its last step.
+/// A series with its extremes.
 #[derive(Clone, Debug, PartialEq)]
 struct Stretched {
-    name: String,
+    batch: SeriesBatch,
     first: i64,
     last: i64,
+    /// The value at the last step.
+    last_value: f64,
+    /// Of the values that are no NaN; `None` if there are none.
+    minimum: Option<f64>,
+    maximum: Option<f64>,
 }
 
 impl Points {
     /// Of batches with different names; those without points are left out.
     pub(crate) fn of(batches: Vec<SeriesBatch>) -> Self {
-        let mut series = Vec::with_capacity(batches.len());
-        let mut rows = String::with_capacity(2 + batches.iter().map(|batch| batch.steps.len() * 48).sum::<usize>());
-        rows.push('[');
-        for batch in batches {
-            let (Some(first), Some(last)) = (batch.steps.iter().min(), batch.steps.iter().max()) else { continue };
-            rows.push_str(if series.is_empty() { "\"" } else { ",\"" });
-            write_rows(&batch, &mut rows);
-            rows.push('"');
-            series.push(Stretched { first: signed(*first), last: signed(*last), name: batch.name });
-        }
-        rows.push(']');
-        Self { series, rows }
+        Self { series: batches.into_iter().filter_map(Stretched::of).collect() }
+    }
+
+    fn count(&self) -> usize {
+        self.series.iter().map(|series| series.batch.steps.len()).sum()
     }
 }
 
-fn write_rows(batch: &SeriesBatch, rows: &mut String) {
-    use std::fmt::Write as _;
-    for (index, ((step, value), time)) in batch.steps.iter().zip(&batch.values).zip(&batch.times).enumerate() {
-        let start = if index == 0 { '[' } else { ',' };
-        // Writing to a String cannot fail.
-        let _ = match value.0 {
-            value if value.is_nan() => write!(rows, "{start}[{step},null,0,{time}]"),
-            f64::INFINITY => write!(rows, "{start}[{step},9e999,0,{time}]"),
-            f64::NEG_INFINITY => write!(rows, "{start}[{step},-9e999,0,{time}]"),
-            value => {
-                let (significand, exponent) = split(value);
-                write!(rows, "{start}[{step},{significand},{exponent},{time}]")
-            }
-        };
+impl Stretched {
+    fn of(batch: SeriesBatch) -> Option<Self> {
+        let (index, last) = batch.steps.iter().enumerate().max_by_key(|(_, step)| **step)?;
+        let first = *batch.steps.iter().min()?;
+        let numbers = || batch.values.iter().map(|value| value.0).filter(|value| !value.is_nan());
+        Some(Self {
+            first: signed(first),
+            last: signed(*last),
+            last_value: batch.values.get(index)?.0,
+            minimum: numbers().reduce(f64::min),
+            maximum: numbers().reduce(f64::max),
+            batch,
+        })
     }
-    rows.push(']');
 }
 
-/// A finite double as an odd (or zero) whole number of at most 53 bits times a power of two from −1074 to 1023.
-fn split(value: f64) -> (i64, i64) {
-    const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
-    let bits = value.to_bits();
-    let (biased, fraction) = ((bits >> FRACTION_BITS & 0x7ff) as i64, (bits & ((1 << FRACTION_BITS) - 1)) as i64);
-    let (significand, exponent) = if biased == 0 { (fraction, -1074) } else { (fraction | 1 << FRACTION_BITS, biased - 1075) };
-    if significand == 0 {
-        return (0, 0);
+/// Rows of one statement, from the most: few statements for many points, and few different ones, which stay prepared.
+const ROWS: [usize; 4] = [256, 32, 4, 1];
+/// Summaries that are brought up to date one by one; of more, all at once are quicker.
+const FEW_SERIES: usize = 32;
+
+/// The statement that inserts so many points, with five values bound for each: as values doubles arrive exactly, which SQLite's reading of
+/// decimal numbers would miss by a bit now and then, and nothing has to be parsed. NaN becomes NULL on the way.
+fn insertion(rows: usize) -> String {
+    let mut statement = "INSERT INTO metrics (series_id, step, occurrence, value, time, revision) VALUES ".to_owned();
+    for row in 0..rows {
+        statement.push_str(if row == 0 { "(?, ?, 0, ?, ?, ?)" } else { ", (?, ?, 0, ?, ?, ?)" });
     }
-    let zeros = significand.trailing_zeros();
-    let odd = significand >> zeros;
-    (if value < 0.0 { -odd } else { odd }, exponent + i64::from(zeros))
+    statement.push_str(" ON CONFLICT (series_id, step, occurrence) DO NOTHING");
+    statement
 }
+
+/// [`insertion`] of each of [`ROWS`], made once.
+static INSERTIONS: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| ROWS.map(insertion));
 
 /// Stores the points that are not there yet, all with `revision`, and brings the summaries up to date. A run's points with one revision
 /// must have come in one call. Answers how many points were new.
@@ -85,31 +82,78 @@ pub(crate) async fn insert(conn: &mut SqliteConnection, run: RunId, points: &Poi
         return Ok(0);
     }
     let ids = series_ids(&mut *conn, run, &points.series).await?;
-    let series = super::to_json("list of series", &ids)?;
-    let inserted = sqlx::query!(
-        "INSERT INTO metrics (series_id, step, occurrence, value, time, revision)
-         SELECT ?1 ->> series.key, point.value ->> 0, 0,
-             (point.value ->> 1) * (SELECT powers_of_two.value FROM powers_of_two WHERE exponent = point.value ->> 2),
-             point.value ->> 3, ?2
-         FROM json_each(?3) AS series, json_each(series.value) AS point WHERE true
-         ON CONFLICT (series_id, step, occurrence) DO NOTHING",
-        series,
-        revision.0,
-        points.rows,
-    )
-    .execute(&mut *conn)
-    .await?
-    .rows_affected();
-    if inserted > 0 {
-        let stretches: Vec<_> = ids.iter().zip(&points.series).map(|(id, series)| (id, series.first, series.last)).collect();
-        summarize(conn, &super::to_json("list of series", &stretches)?, revision).await?;
+    let inserted = insert_points(conn, &ids, points, revision).await?;
+    if inserted == 0 {
+        return Ok(0);
+    }
+    let stretches: Vec<_> = ids.iter().zip(&points.series).map(|(id, series)| (id, series.first, series.last)).collect();
+    let stretches = super::to_json("list of series", &stretches)?;
+    if inserted == points.count() as u64 && ids.len() <= FEW_SERIES {
+        add_to_summaries(conn, &ids, points, &stretches, revision).await?;
+    } else {
+        summarize(conn, &stretches, revision).await?;
+    }
+    super::metric_blocks::renew(conn, &stretches).await?;
+    Ok(inserted)
+}
+
+/// Inserts the points that are not there yet; answers how many those are.
+async fn insert_points(conn: &mut SqliteConnection, ids: &[i64], points: &Points, revision: Revision) -> Result<u64> {
+    let rows = ids.iter().zip(&points.series).flat_map(|(id, series)| {
+        let SeriesBatch { steps, values, times, .. } = &series.batch;
+        steps.iter().zip(values).zip(times).map(move |((step, value), time)| (*id, signed(*step), value.0, *time))
+    });
+    let rows: Vec<_> = rows.collect();
+    let (mut rest, mut inserted) = (rows.as_slice(), 0);
+    for (count, statement) in ROWS.iter().zip(INSERTIONS.iter()) {
+        while let Some((chunk, others)) = rest.split_at_checked(*count) {
+            rest = others;
+            let mut query = sqlx::query(statement.as_str());
+            for (series, step, value, time) in chunk {
+                query = query.bind(series).bind(step).bind(value).bind(time).bind(revision.0);
+            }
+            inserted += query.execute(&mut *conn).await?.rows_affected();
+        }
     }
     Ok(inserted)
 }
 
+/// Adds points, all of which are new, to the summaries of their series.
+async fn add_to_summaries(conn: &mut SqliteConnection, ids: &[i64], points: &Points, stretches: &str, revision: Revision) -> Result<()> {
+    for (id, series) in ids.iter().zip(&points.series) {
+        let count = i64::try_from(series.batch.steps.len()).unwrap_or(i64::MAX);
+        sqlx::query!(
+            "UPDATE series SET
+                 points = points + ?2,
+                 minimum = CASE WHEN minimum <= ?3 OR ?3 IS NULL THEN minimum ELSE ?3 END,
+                 maximum = CASE WHEN maximum >= ?4 OR ?4 IS NULL THEN maximum ELSE ?4 END,
+                 last = CASE WHEN points = 0 OR last_step <= ?5 THEN ?6 ELSE last END,
+                 last_step = CASE WHEN points = 0 OR last_step <= ?5 THEN ?5 ELSE last_step END
+             WHERE id = ?1",
+            id,
+            count,
+            series.minimum,
+            series.maximum,
+            series.last,
+            series.last_value,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    sqlx::query!(
+        "INSERT INTO metric_batches (series_id, revision, first_step)
+         SELECT stretch.value ->> 0, ?2, stretch.value ->> 1 FROM json_each(?1) AS stretch",
+        stretches,
+        revision.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// The ids of a run's series, in the order of `series`; made where they are new.
 async fn series_ids(conn: &mut SqliteConnection, run: RunId, series: &[Stretched]) -> Result<Vec<i64>> {
-    let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
+    let names: Vec<&str> = series.iter().map(|series| series.batch.name.as_str()).collect();
     let list = super::to_json("list of names", &names)?;
     let rows = sqlx::query!(
         r#"INSERT INTO series (run_id, name) SELECT ?, value FROM json_each(?) WHERE true
@@ -241,38 +285,6 @@ pub(crate) async fn range(conn: &mut SqliteConnection, series: i64) -> Result<Op
     Ok(row.first.zip(row.last))
 }
 
-/// The points of a stretch in buckets of `width` steps, by step.
-pub(crate) async fn buckets(conn: &mut SqliteConnection, stretch: Stretch, width: i64) -> Result<Vec<Bucket>> {
-    let rows = sqlx::query!(
-        r#"SELECT
-             first_step AS "first_step!: i64", last_step AS "last_step!: i64", count AS "count!: i64", minimum AS "minimum: f64",
-             maximum AS "maximum: f64",
-             (SELECT value FROM metrics WHERE series_id = ?1 AND step = first_step ORDER BY occurrence LIMIT 1) AS "first: f64",
-             (SELECT value FROM metrics WHERE series_id = ?1 AND step = last_step ORDER BY occurrence DESC LIMIT 1) AS "last: f64"
-         FROM (
-             SELECT MIN(step) AS first_step, MAX(step) AS last_step, COUNT(*) AS count, MIN(value) AS minimum, MAX(value) AS maximum
-             FROM metrics WHERE series_id = ?1 AND step BETWEEN ?2 AND ?3 GROUP BY (step - ?2) / ?4
-         )
-         ORDER BY first_step"#,
-        stretch.series,
-        stretch.from,
-        stretch.to,
-        width,
-    )
-    .fetch_all(conn)
-    .await?;
-    let buckets = rows.into_iter().map(|row| Bucket {
-        first_step: unsigned(row.first_step),
-        last_step: unsigned(row.last_step),
-        first: number(row.first),
-        last: number(row.last),
-        min: number(row.minimum),
-        max: number(row.maximum),
-        count: unsigned(row.count),
-    });
-    Ok(buckets.collect())
-}
-
 /// Forgets all points of a run.
 pub(crate) async fn delete(conn: &mut SqliteConnection, run: RunId) -> Result<()> {
     sqlx::query!("DELETE FROM series WHERE run_id = ?", run.0).execute(conn).await?;
@@ -281,23 +293,30 @@ pub(crate) async fn delete(conn: &mut SqliteConnection, run: RunId) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use trainyard_wire::Number;
+
+    use super::*;
 
     #[test]
-    fn a_double_is_an_odd_whole_number_times_a_power_of_two() {
-        let table = [
-            (0.0, (0, 0)),
-            (1.0, (1, 0)),
-            (-6.0, (-3, 1)),
-            (0.75, (3, -2)),
-            (5e-324, (1, -1074)),
-            (f64::MIN_POSITIVE, (1, -1022)),
-            (f64::MAX, ((1 << 53) - 1, 971)),
-            (2f64.powi(1023), (1, 1023)),
-            (0.1, (3_602_879_701_896_397, -55)),
-        ];
-        for (value, expected) in table {
-            assert_eq!(split(value), expected, "{value}");
+    fn the_extremes_of_a_batch_leave_nan_out_and_its_end_is_its_largest_step() {
+        let batch = |steps: &[u64], values: &[f64]| SeriesBatch {
+            name: "loss".to_owned(),
+            steps: steps.to_vec(),
+            values: values.iter().map(|value| Number(*value)).collect(),
+            times: vec![0; steps.len()],
+        };
+        let stretched = Stretched::of(batch(&[7, 9, 2], &[f64::NAN, 4.0, -1.0])).unwrap();
+        assert_eq!((stretched.first, stretched.last, stretched.last_value), (2, 9, 4.0));
+        assert_eq!((stretched.minimum, stretched.maximum), (Some(-1.0), Some(4.0)));
+        let nan = Stretched::of(batch(&[1], &[f64::NAN])).unwrap();
+        assert_eq!((nan.minimum, nan.maximum), (None, None));
+        assert_eq!(Stretched::of(batch(&[], &[])), None);
+    }
+
+    #[test]
+    fn an_insertion_has_five_values_a_point() {
+        for rows in ROWS {
+            assert_eq!(insertion(rows).matches('?').count(), 5 * rows);
         }
     }
 }

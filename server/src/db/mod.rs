@@ -14,6 +14,7 @@ pub(crate) mod events;
 pub(crate) mod idempotency;
 pub(crate) mod jobs;
 pub(crate) mod logs;
+pub(crate) mod metric_blocks;
 pub(crate) mod metrics;
 pub(crate) mod problems;
 pub(crate) mod retention;
@@ -21,6 +22,7 @@ pub(crate) mod revision;
 pub(crate) mod run_rows;
 pub(crate) mod runs;
 pub(crate) mod tokens;
+pub(crate) mod verifications;
 pub(crate) mod workers;
 
 use std::fmt::Display;

@@ -80,7 +80,8 @@ macro_rules! run_rows {
     };
 }
 
-/// Runs, newest first, without the numbers of inline problems; one more than the limit, if there is.
+/// Runs, newest first, without the numbers of inline problems and without those that verify others, unless their job is asked for; one
+/// more than the limit, if there is.
 pub(crate) async fn list(conn: &mut SqliteConnection, filter: &RunFilter) -> Result<Vec<Run>> {
     let before = filter.before.map_or(i64::MAX, |id| id.0);
     let (state, kind) = (filter.state.map(RunState::as_str), filter.kind.map(|kind| kind.as_str()));
@@ -100,12 +101,20 @@ pub(crate) async fn list(conn: &mut SqliteConnection, filter: &RunFilter) -> Res
             .await?
         }
         (None, Some(state)) => {
-            run_rows!("state = ?1 AND id < ?2 AND (?3 IS NULL OR kind = ?3) ORDER BY id DESC LIMIT ?4", state, before, kind, limit)
-                .fetch_all(&mut *conn)
-                .await?
+            run_rows!(
+                "state = ?1 AND id < ?2 AND verifies IS NULL AND (?3 IS NULL OR kind = ?3) ORDER BY id DESC LIMIT ?4",
+                state,
+                before,
+                kind,
+                limit
+            )
+            .fetch_all(&mut *conn)
+            .await?
         }
         (None, None) => {
-            run_rows!("id < ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY id DESC LIMIT ?3", before, kind, limit).fetch_all(&mut *conn).await?
+            run_rows!("id < ?1 AND verifies IS NULL AND (?2 IS NULL OR kind = ?2) ORDER BY id DESC LIMIT ?3", before, kind, limit)
+                .fetch_all(&mut *conn)
+                .await?
         }
     };
     with_summaries(conn, rows).await

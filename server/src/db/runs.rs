@@ -210,12 +210,13 @@ pub(crate) async fn set_requested(
     one_row(&result)
 }
 
-/// Stores how far a held run has come; answers whether that is news.
+/// Stores how far a held run has come; answers whether that is news. An attempt does not go back: what says so has been under way for
+/// long.
 pub(crate) async fn set_progress(conn: &mut SqliteConnection, run: &RunCore, progress: &Progress) -> Result<bool> {
     let (step, total, epoch) = (signed(progress.step), signed(progress.total_steps), progress.epoch.map(signed));
     let result = sqlx::query!(
-        "UPDATE runs SET step = ?1, total_steps = ?2, epoch = ?3, eta_seconds = ?4
-         WHERE id = ?5 AND state = 'running' AND attempt = ?6
+        "UPDATE runs SET step = ?1, total_steps = ?2, epoch = ?3, eta_seconds = ?4, progress_attempt = attempt
+         WHERE id = ?5 AND state = 'running' AND attempt = ?6 AND (step <= ?1 OR progress_attempt < attempt)
              AND ((step, total_steps) <> (?1, ?2) OR epoch IS NOT ?3 OR eta_seconds IS NOT ?4)",
         step,
         total,

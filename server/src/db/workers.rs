@@ -10,13 +10,15 @@ pub(crate) async fn insert(conn: &mut SqliteConnection, token: TokenId, worker: 
     let (pid, threads) = (i64::from(worker.pid), i64::from(worker.threads));
     let memory = worker.memory_bytes.map(signed);
     let id = sqlx::query!(
-        "INSERT INTO workers (pid, host, device, threads, version, registered_at, token_id, memory_bytes)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO workers (pid, host, device, threads, version, build, instructions, registered_at, token_id, memory_bytes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         pid,
         worker.host,
         worker.device,
         threads,
         worker.version,
+        worker.build,
+        worker.instructions,
         now.0,
         token.0,
         memory,

@@ -25,6 +25,8 @@ pub(crate) struct App {
     pub(crate) stop: CancellationToken,
     /// How many large bodies are parsed at one time; each may take many times its size.
     pub(crate) parsers: Semaphore,
+    /// Places for streams of events.
+    pub(crate) subscribers: Arc<Semaphore>,
     /// Backups are made one at a time: each takes the space of a database.
     pub(crate) backups: Arc<Semaphore>,
 }

@@ -40,6 +40,7 @@ pub(crate) async fn metrics(State(app): State<Shared>) -> Result<Response, ApiEr
         ::metrics::gauge!("trainyard_runs", "state" => state.as_str()).set(count as f64);
     }
     ::metrics::gauge!("trainyard_workers").set(app.store.workers().await?.len() as f64);
+    ::metrics::gauge!("trainyard_event_subscribers").set(app.store.subscribers() as f64);
     ::metrics::gauge!("trainyard_revision").set(app.store.revision().0 as f64);
     app.metrics.run_upkeep();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render()).into_response())

@@ -19,6 +19,7 @@ mod dashboard;
 mod datasets;
 pub(crate) mod documentation;
 pub(crate) mod endpoints;
+mod events;
 mod extract;
 mod headers;
 mod health;
@@ -34,6 +35,7 @@ mod retention;
 mod runs;
 pub(crate) mod sessions;
 mod tools;
+mod verification;
 mod worker_protocol;
 
 use axum::Router;
@@ -77,6 +79,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(READ, routes!(runs::logs))
         .add(READ, routes!(runs::theory))
         .add(READ, routes!(runs::certificates))
+        .add(READ, routes!(events::stream))
         .add(READ, routes!(history::get))
         .add(READ, routes!(artifacts::list))
         .add(READ, routes!(artifacts::get))
@@ -84,6 +87,8 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(actions::pause_run))
         .add(SUBMIT, routes!(actions::resume_run))
         .add(SUBMIT, routes!(actions::retry_run))
+        .add(SUBMIT, routes!(verification::verify))
+        .add(READ, routes!(verification::get))
         .add(READ, routes!(compare::get))
         .add(SUBMIT, routes!(datasets::upload))
         .add(READ, routes!(datasets::list))

@@ -59,6 +59,9 @@ pub(crate) enum ApiError {
     /// 422: the idempotency key came before with another body.
     #[error("the idempotency key was used before with another body")]
     KeyReused,
+    /// 507: the server's disk is full; the same request succeeds once there is space.
+    #[error("the server's disk is full: nothing was changed; the request can be repeated once there is space")]
+    Full,
     /// 503: too much is waiting already, or the server is shutting down.
     #[error("{0}")]
     Unavailable(String),
@@ -103,6 +106,7 @@ impl ApiError {
             Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range", "Range not satisfiable"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request"),
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key reused"),
+            Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "insufficient-storage", "Insufficient storage"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
@@ -115,7 +119,7 @@ impl ApiError {
                 let challenge = format!("Bearer realm=\"trainyard\", error=\"insufficient_scope\", scope=\"{scope}\"");
                 HeaderValue::try_from(challenge).ok().map(|value| (header::WWW_AUTHENTICATE, value))
             }
-            Self::Unavailable(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            Self::Full | Self::Unavailable(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
             Self::Range(size) => HeaderValue::try_from(format!("bytes */{size}")).ok().map(|value| (header::CONTENT_RANGE, value)),
             _ => None,
         }
@@ -126,6 +130,11 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Closed => Self::Unavailable("the server is shutting down".to_owned()),
+            StoreError::Full => Self::Full,
+            // The log has the reason already.
+            StoreError::NotSynced(_) => {
+                Self::Unavailable("the server's disk has failed: nothing is written until it starts anew".to_owned())
+            }
             error => Self::Internal(error.to_string()),
         }
     }

@@ -3,8 +3,8 @@
 use axum::Json as JsonAnswer;
 use axum::extract::State;
 use serde::Deserialize;
+use trainyard_wire::Problem;
 use trainyard_wire::retention::{Pruned, RetentionPolicy};
-use trainyard_wire::{Problem, Timestamp};
 use utoipa::IntoParams;
 
 use super::app::Shared;
@@ -31,5 +31,5 @@ pub(crate) async fn prune(
     if policy.is_empty() {
         return Err(ApiError::invalid("", "give at least one of older_than_seconds, keep and max_bytes"));
     }
-    Ok(JsonAnswer(app.store.prune(policy, query.dry_run, Timestamp::now()).await?))
+    Ok(JsonAnswer(app.store.prune(policy, query.dry_run, app.store.prudent_now()).await?))
 }

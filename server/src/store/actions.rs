@@ -9,6 +9,7 @@ use trainyard_wire::{JobId, RunId, RunState};
 
 use super::lifecycle::decide;
 use super::runs::fill_in;
+use super::writer::write_error;
 use super::{Store, StoreError};
 use crate::db;
 
@@ -44,6 +45,8 @@ pub enum ActionError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+write_error!(ActionError, Store);
 
 impl Store {
     /// Does `action` to a run, or asks its worker to. Repeating an action changes nothing. Answers the run as it is then.

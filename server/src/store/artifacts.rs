@@ -68,6 +68,7 @@ impl Store {
             return Ok(());
         }
         drop(conn);
+        let put = vec![sha256.clone()];
         let files = self.inner.blobs.publish(vec![blob]).await?;
         let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
             async move {
@@ -82,7 +83,26 @@ impl Store {
             }
             .boxed()
         });
-        write.await?
+        let written = write.await;
+        if written.is_err() {
+            self.take_back(put).await;
+        }
+        written?
+    }
+
+    /// Deletes those of these contents that no row knows, after the write of their rows has failed: where the disk is full they would
+    /// take up space until the next start.
+    pub(super) async fn take_back(&self, sha256s: Vec<String>) {
+        let take_back = async {
+            // While a backup is read nothing is deleted; the next start does it.
+            let Some(sweeping) = self.inner.blobs.sweeping().await else { return Ok(()) };
+            let unknown = db::artifacts::unknown_blobs(&mut *self.reader().await?, &sha256s).await?;
+            sweeping.delete(unknown).await
+        };
+        let done: Result<(), StoreError> = take_back.await;
+        if let Err(error) = done {
+            tracing::warn!(%error, "files whose rows were not written stay until the next start");
+        }
     }
 
     /// A file of the run that the worker holds, opened; `None` if there is no such name.
@@ -101,6 +121,14 @@ impl Transaction {
             return Ok(());
         }
         self.after_commit(Effect::LeaseRenewed { run: run.id, attempt: run.attempt });
+        // An attempt's checkpoints go forward: one that is behind is a request that has been under way for long. (A later attempt may be
+        // behind an earlier one, whose checkpoint it could not read.)
+        if let Some(step) = checkpoint_step
+            && run.checkpoint_step.is_some_and(|stored| step < stored)
+            && db::artifacts::attempt_of(&mut self.conn, run.id, artifact.name).await? == Some(run.attempt)
+        {
+            return Ok(());
+        }
         let is_new = db::artifacts::put(&mut self.conn, artifact, self.now).await?;
         let mut revision = None;
         if let Some(step) = checkpoint_step
@@ -113,7 +141,9 @@ impl Transaction {
             }
             revision = Some(self.event(run.id, "checkpoint", json!({ "step": step, "sha256": artifact.sha256 })).await?);
         } else if is_new {
-            revision = Some(self.advance_revision(1));
+            let upcoming = self.advance_revision(1);
+            self.changed(run.id, upcoming);
+            revision = Some(upcoming);
         }
         if let Some(revision) = revision {
             db::runs::set_revision(&mut self.conn, &run, revision).await?;

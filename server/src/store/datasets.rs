@@ -52,6 +52,7 @@ impl Store {
             listed.push(DatasetFile { role, name, size: blob.size(), sha256: blob.sha256().to_owned(), records });
             blobs.push(blob);
         }
+        let put: Vec<String> = blobs.iter().map(|blob| blob.sha256().to_owned()).collect();
         let published = self.inner.blobs.publish(blobs).await?;
         let dataset = Dataset {
             id: DatasetId(0),
@@ -79,7 +80,11 @@ impl Store {
             }
             .boxed()
         });
-        write.await?
+        let written = write.await;
+        if written.is_err() {
+            self.take_back(put).await;
+        }
+        written?
     }
 
     /// Datasets, newest first.

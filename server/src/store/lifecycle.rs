@@ -172,7 +172,7 @@ impl Transaction {
     }
 
     /// Deletes what a run has put out, so that it starts anew.
-    async fn forget_outputs(&mut self, run: &RunCore) -> Result<(), StoreError> {
+    pub(super) async fn forget_outputs(&mut self, run: &RunCore) -> Result<(), StoreError> {
         db::runs::forget_progress(&mut self.conn, run).await?;
         db::metrics::delete(&mut self.conn, run.id).await?;
         db::artifacts::delete(&mut self.conn, run.id).await?;

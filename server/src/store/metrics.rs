@@ -84,12 +84,6 @@ fn column(step: u64) -> i64 {
     i64::try_from(step).unwrap_or(i64::MAX)
 }
 
-/// Steps per bucket, so that `buckets` of them (at least one) cover `from` to `to`.
-fn width(from: i64, to: i64, buckets: u32) -> i64 {
-    let steps = to.abs_diff(from).saturating_add(1);
-    i64::try_from(steps.div_ceil(u64::from(buckets.max(1)))).unwrap_or(i64::MAX)
-}
-
 /// Buckets of each of `series` series, where `asked` are asked for.
 fn buckets_each(asked: u32, series: usize) -> u32 {
     asked.min(u32::try_from(MOST_BUCKETS / series.max(1)).unwrap_or(u32::MAX)).max(1)
@@ -145,7 +139,7 @@ impl Store {
             if from > to {
                 continue;
             }
-            let buckets = db::metrics::buckets(&mut conn, Stretch { series: id, from, to }, width(from, to, most)).await?;
+            let buckets = db::metric_blocks::buckets(&mut conn, Stretch { series: id, from, to }, most).await?;
             if !buckets.is_empty() {
                 series.push(BucketSeries { name, buckets });
             }
@@ -156,16 +150,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::{buckets_each, width};
-
-    #[test]
-    fn buckets_cover_the_stretch_with_whole_steps() {
-        assert_eq!(width(0, 99, 10), 10);
-        assert_eq!(width(0, 100, 10), 11);
-        assert_eq!(width(1, 3, 1000), 1);
-        assert_eq!(width(5, 5, 0), 1);
-        assert_eq!(width(0, i64::MAX, 1), i64::MAX);
-    }
+    use super::buckets_each;
 
     #[test]
     fn many_series_share_the_buckets_of_an_answer() {

@@ -10,6 +10,7 @@ mod actions;
 mod artifacts;
 mod backup;
 mod datasets;
+mod feed;
 mod jobs;
 mod lifecycle;
 mod metrics;
@@ -19,6 +20,7 @@ mod runs;
 mod submit;
 mod tokens;
 mod upkeep;
+mod verification;
 mod workers;
 mod writer;
 
@@ -32,23 +34,27 @@ use sqlx::SqlitePool;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trainyard_wire::Revision;
 use trainyard_wire::retention::RetentionPolicy;
+use trainyard_wire::{Revision, Timestamp};
 
 use crate::blobs::{Blobs, Staging};
 use crate::db;
+use crate::disk::{self, Distrust, Verdict};
 use crate::leases::Leases;
+use feed::Feed;
 use writer::{Followers, Writer};
 
 pub use actions::{Action, ActionError};
 pub use artifacts::{ArtifactFile, NewArtifact};
 pub use backup::{Backup, BackupFile};
 pub use datasets::{DatasetError, NewDataset, NewDatasetFile};
+pub use feed::{Commit, NewsPage, Told};
 pub use jobs::JobFilter;
 pub use metrics::{BucketQuery, MetricCursor, MetricPage, MetricQuery};
 pub use runs::{LogSlice, RunFilter};
 pub use submit::{Idempotency, InlineProblem, NewJob, NewRun, SubmitError, Submitted};
 pub use tokens::{NewToken, RevokeError, TokenSecret};
+pub use verification::VerifyError;
 pub use workers::WorkerError;
 
 /// How a store behaves.
@@ -86,6 +92,12 @@ pub enum OpenError {
 /// Why the store itself failed: no fault of the caller (5xx in HTTP).
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
+    /// 507: nothing was changed; the same write succeeds once there is space.
+    #[error("the disk is full")]
+    Full,
+    /// 503: the disk has not taken an fsync, and nothing is written until the process starts anew.
+    #[error("the disk did not take an fsync: {0}")]
+    NotSynced(Arc<str>),
     #[error("the database failed: {0}")]
     Database(Arc<sqlx::Error>),
     #[error("the data folder failed: {0}")]
@@ -101,13 +113,17 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(Arc::new(error))
+        match disk::verdict(&error) {
+            Some(Verdict::Full) => Self::Full,
+            Some(Verdict::NotSynced) => Self::NotSynced(error.to_string().into()),
+            None => Self::Database(Arc::new(error)),
+        }
     }
 }
 
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
-        Self::Io(Arc::new(error))
+        if disk::is_full(&error) { Self::Full } else { Self::Io(Arc::new(error)) }
     }
 }
 
@@ -132,10 +148,13 @@ struct Inner {
     followers: Arc<Followers>,
     draining: watch::Sender<bool>,
     closing: CancellationToken,
+    distrust: Distrust,
     /// What [`Store::close`] waits for.
     tasks: Mutex<Vec<JoinHandle<Result<(), StoreError>>>>,
     database: PathBuf,
     opened: Instant,
+    /// The wall clock then.
+    opened_at: Timestamp,
     /// Keeps a second server away until the store is closed.
     lock: Mutex<Option<File>>,
 }
@@ -150,7 +169,8 @@ impl Store {
         db::connect::migrate(&mut conn).await?;
         let readers = db::connect::readers(&database).await?;
 
-        let blobs = Blobs::open(data_dir).await.map_err(StoreError::from)?;
+        let distrust = Distrust::default();
+        let blobs = Blobs::open(data_dir, distrust.clone()).await.map_err(StoreError::from)?;
         let unknown = blobs.delete_unknown(db::artifacts::blobs(&mut conn).await?).await?;
         if unknown > 0 {
             tracing::info!(files = unknown, "files that no row refers to were deleted");
@@ -162,10 +182,14 @@ impl Store {
         }
 
         let revision = db::revision::get(&mut conn).await?;
-        let followers =
-            Arc::new(Followers { leases: leases.clone(), queued: watch::Sender::new(0), revision: watch::Sender::new(revision) });
+        let followers = Arc::new(Followers {
+            leases: leases.clone(),
+            queued: watch::Sender::new(0),
+            revision: watch::Sender::new(revision),
+            feed: Feed::default(),
+        });
         let closing = CancellationToken::new();
-        let (writer, task) = Writer::start(conn, revision, followers.clone(), closing.clone());
+        let (writer, task) = Writer::start(conn, revision, followers.clone(), distrust.clone(), closing.clone());
         let inner = Inner {
             writer,
             readers,
@@ -174,9 +198,11 @@ impl Store {
             followers,
             draining: watch::Sender::new(false),
             closing,
+            distrust,
             tasks: Mutex::new(vec![task]),
             database,
             opened: now,
+            opened_at: Timestamp::now(),
             lock: Mutex::new(Some(lock)),
         };
         let store = Self { inner: Arc::new(inner) };
@@ -201,6 +227,13 @@ impl Store {
         self.inner.leases.term()
     }
 
+    /// Now, for what is deleted by its age: the wall clock, unless it has jumped forward since the store was opened. Whichever way it
+    /// jumps, what is young is not taken for old.
+    pub fn prudent_now(&self) -> Timestamp {
+        let passed = i64::try_from(self.inner.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Timestamp::now().min(Timestamp(self.inner.opened_at.0.saturating_add(passed)))
+    }
+
     /// From now on claims stay empty and heartbeats tell the workers to give their runs back.
     pub fn begin_drain(&self) {
         self.inner.draining.send_replace(true);
@@ -211,8 +244,17 @@ impl Store {
         *self.inner.draining.borrow()
     }
 
-    /// Whether the database can be written and answers, for `/readyz`.
+    /// Waits until the disk fails an fsync, and answers what failed. From then on every write is refused with
+    /// [`StoreError::NotSynced`]; end the process without closing the store, which would write.
+    pub async fn not_synced(&self) -> String {
+        self.inner.distrust.begun().await
+    }
+
+    /// Whether the store answers and takes writes, for `/readyz`.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        if let Some(reason) = self.inner.distrust.reason() {
+            return Err(StoreError::NotSynced(reason.into()));
+        }
         if self.inner.writer.is_gone() {
             return Err(StoreError::Closed);
         }

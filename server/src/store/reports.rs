@@ -122,6 +122,7 @@ impl Transaction {
                 if news {
                     self.advance_revision(1);
                     db::runs::set_revision(&mut self.conn, &run, revision).await?;
+                    self.changed(id, revision);
                 }
                 Ok(ReportAnswer { directive: Directive::from(run.requested) })
             }

@@ -7,7 +7,7 @@ use serde_json::json;
 use trainyard_wire::retention::{Pruned, PrunedRun, RetentionPolicy};
 use trainyard_wire::{RunId, Timestamp};
 
-use super::writer::Transaction;
+use super::writer::{Transaction, write_error};
 use super::{Store, StoreError};
 use crate::db;
 use crate::db::retention::Protection;
@@ -23,6 +23,8 @@ enum NotDone {
     DryRun(Pruned),
     Failed(StoreError),
 }
+
+write_error!(NotDone, Failed);
 
 impl From<StoreError> for NotDone {
     fn from(error: StoreError) -> Self {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt as _;
 use trainyard_wire::job::{JobAccepted, SweepPoint};
+use trainyard_wire::run::Event;
 use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::spec::sweep::Sweep;
 use trainyard_wire::state::Kind;
 use trainyard_wire::theory::RegressionTheory;
-use trainyard_wire::{RunId, Spec, TokenId};
+use trainyard_wire::{Revision, RunId, Spec, TokenId};
 
-use super::writer::{Effect, Transaction};
+use super::writer::{Effect, Transaction, write_error};
 use super::{Store, StoreError};
 use crate::blobs::sha256_hex;
 use crate::db;
@@ -82,6 +83,8 @@ pub enum SubmitError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+write_error!(SubmitError, Store);
 
 /// The numbers of an inline problem.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,7 +203,12 @@ impl Transaction {
         let first = db::runs::insert(&mut self.conn, id, &job, &rows, first_revision, self.now).await?;
         let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         db::events::insert_queued(&mut self.conn, first, count, first_revision, self.now).await?;
-        let run_ids = (first.0..first.0 + count).map(RunId).collect();
+        let run_ids: Vec<RunId> = (first.0..first.0 + count).map(RunId).collect();
+        for (&run_id, revision) in run_ids.iter().zip(first_revision.0..) {
+            let (revision, time) = (Revision(revision), self.now);
+            let event = Event { revision, run_id, time, kind: "queued".to_owned(), detail: serde_json::json!({}) };
+            self.after_commit(Effect::News(event.into()));
+        }
         let accepted = JobAccepted { id, run_ids, warnings: job.warnings, theory: job.theory };
         if let Some(idempotency) = &job.idempotency {
             db::idempotency::insert(&mut self.conn, idempotency, &accepted, self.now).await?;

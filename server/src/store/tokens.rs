@@ -4,6 +4,7 @@ use futures::FutureExt as _;
 use trainyard_wire::token::{Scope, Token};
 use trainyard_wire::{Timestamp, TokenId};
 
+use super::writer::write_error;
 use super::{Store, StoreError};
 use crate::db;
 
@@ -32,6 +33,8 @@ pub enum RevokeError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+write_error!(RevokeError, Store);
 
 /// Whether a token lets an admin in until it is revoked.
 fn is_lasting_admin(token: &Token) -> bool {

@@ -21,13 +21,17 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 const PRUNING: Duration = Duration::from_secs(3600);
 /// How long a repeated submit is recognized.
 const IDEMPOTENCY_KEYS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long after a start all of them are recognized.
+const IDEMPOTENCY_KEYS_SAFE: Duration = Duration::from_secs(3600);
 /// How long a silent worker that holds nothing is remembered.
 const SILENT_WORKERS_KEPT: Duration = Duration::from_secs(3600);
 /// Blobs that are swept under one lock.
 const BLOBS_A_SWEEP: i64 = 64;
-/// The write-ahead log is emptied above this size. SQLite reuses it from the start as long as readers let it; this is for when they
-/// did not.
-const LARGEST_LOG: u64 = 64 << 20;
+/// The write-ahead log is emptied above this size, as soon as that is noticed. SQLite reuses it from the start as long as readers let
+/// it; this is for when they did not.
+const LARGEST_LOG: u64 = 16 << 20;
+/// After readers did not let it be emptied, how long until it is tried again: each try may hold writes up.
+const LOG_RETRY: Duration = Duration::from_secs(10);
 
 impl Store {
     /// Starts the loop. It ends when the store is closed, or dropped.
@@ -36,25 +40,35 @@ impl Store {
         let tick = LONGEST_TICK.min(self.lease() / 4);
         let task = tokio::spawn(async move {
             let mut housekept = Instant::now();
-            let mut pruned = None;
+            let (mut pruned, mut empty_log_at) = (None, housekept);
             while closing.run_until_cancelled(tokio::time::sleep(tick)).await.is_some() {
                 let Some(inner) = weak.upgrade() else { break };
                 let store = Self { inner };
                 let now = Instant::now();
                 note("expire leases", store.expire_leases(now).await);
+                if now >= empty_log_at {
+                    let emptied = store.empty_large_log().await;
+                    if matches!(emptied, Ok(Some(false))) {
+                        empty_log_at = now + LOG_RETRY;
+                    }
+                    note("empty the write-ahead log", emptied.map(|_| 0));
+                }
+                note("conclude verifications", store.conclude_verifications().await);
                 if let Some(policy) = retention
                     && pruned.is_none_or(|last| now.duration_since(last) >= PRUNING)
                 {
                     pruned = Some(now);
-                    let done = store.prune(policy, false, Timestamp::now()).await;
+                    let done = store.prune(policy, false, store.prudent_now()).await;
                     note("prune artifacts", done.map(|pruned| pruned.artifact_count));
                 }
                 if now.duration_since(housekept) >= HOUSEKEEPING {
                     housekept = now;
                     note("sweep blobs", store.sweep_blobs().await);
-                    note("forget idempotency keys", store.forget_idempotency_keys(Timestamp::now()).await);
+                    // A client whose request was broken off with the last server has its key known, however wrong the clock was set since.
+                    if now.duration_since(store.inner.opened) >= IDEMPOTENCY_KEYS_SAFE {
+                        note("forget idempotency keys", store.forget_idempotency_keys(store.prudent_now()).await);
+                    }
                     note("forget silent workers", store.forget_silent_workers(now).await);
-                    note("empty the write-ahead log", store.empty_large_log().await);
                 }
             }
             Ok(())
@@ -133,15 +147,14 @@ impl Store {
         write.await
     }
 
-    /// Empties the write-ahead log if it has grown large; answers whether it had.
-    pub async fn empty_large_log(&self) -> Result<u64, StoreError> {
+    /// Empties the write-ahead log if it has grown large; answers whether it could, or nothing where it is not large.
+    pub async fn empty_large_log(&self) -> Result<Option<bool>, StoreError> {
         let log = self.inner.database.with_extension("db-wal");
         let size = tokio::fs::metadata(&log).await.map_or(0, |metadata| metadata.len());
         if size <= LARGEST_LOG {
-            return Ok(0);
+            return Ok(None);
         }
-        self.inner.writer.checkpoint().await?;
-        Ok(1)
+        self.inner.writer.checkpoint().await.map(Some)
     }
 }
 

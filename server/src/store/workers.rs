@@ -12,7 +12,7 @@ use trainyard_wire::{JobId, Revision, RunState, Spec, StopReason, TokenId, Worke
 
 use super::lifecycle::{Next, describe};
 use super::runs::fill_in;
-use super::writer::{Effect, Transaction};
+use super::writer::{Effect, Transaction, write_error};
 use super::{Store, StoreError};
 use crate::db;
 use crate::db::runs::End;
@@ -40,6 +40,8 @@ pub enum WorkerError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+write_error!(WorkerError, Store);
 
 impl Store {
     /// Makes a worker known, for which only this token speaks from now on.
@@ -145,9 +147,16 @@ impl Transaction {
         let first_revision = self.upcoming_revision();
         let claimed = db::claims::claim(&mut self.conn, worker, max, small, memory, first_revision, self.now).await?;
         let (mut runs, mut unreadable) = (Vec::with_capacity(claimed.len()), Vec::new());
+        let platform = match claimed.is_empty() {
+            true => None,
+            false => db::verifications::platform(&mut self.conn, worker).await?,
+        };
         let (mut jobs, mut problems) = (BTreeMap::<JobId, Revision>::new(), BTreeSet::new());
         for claimed in claimed {
-            let detail = json!({ "attempt": claimed.attempt, "worker_id": worker });
+            let mut detail = json!({ "attempt": claimed.attempt, "worker_id": worker });
+            if let Some(platform) = &platform {
+                detail["platform"] = json!(platform);
+            }
             let revision = self.event(claimed.id, "claimed", detail).await?;
             jobs.insert(claimed.job_id, revision);
             self.after_commit(Effect::LeaseGranted { run: claimed.id, worker, attempt: claimed.attempt });

@@ -2,12 +2,15 @@
 //!
 //! Writes wait in a bounded channel. The writer takes all that are there, begins one transaction, does each inside a savepoint of its
 //! own, commits once (one fsync for all of them), and only then answers. A write that fails is undone to its savepoint and alone gets
-//! its error; if the commit fails, all get that. After the commit come the [`Effect`]s of the writes: what the commit means for
-//! leases, waiting claims and those who follow the revision. They are done here and not by the callers, who may be gone by then.
+//! its error; if the commit fails, all get that. Once an fsync has failed nothing is written any more ([`disk`](crate::disk)). After the
+//! commit come the [`Effect`]s of the writes: what the commit means for leases, waiting claims and those who follow the revision. They
+//! are done here and not by the callers, who may be gone by then.
 //!
 //! An error or a panic may come when a transaction is committed already, and then its effects must not be lost: a run that was
 //! claimed without a lease would never be offered again. So the writer asks the database whether it was, before it does anything else
 //! ([`settle`]). It outlives panics, because a server without its writer answers reads and nothing else.
+
+mod request;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,13 +23,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trainyard_faults::{Place, Promise};
-use trainyard_wire::run::{Event, RequestedAction};
+use trainyard_wire::run::{Event, News, RequestedAction};
 use trainyard_wire::{Attempt, Revision, RunId, Timestamp, WorkerId};
 
 use super::StoreError;
+use super::feed::Feed;
 use crate::blobs::Published;
 use crate::db;
+use crate::disk::Distrust;
 use crate::leases::Leases;
+pub(super) use request::{Together, WriteError, write_error};
+use request::{Write, request};
 
 /// Writes that may wait; beyond that callers wait to hand theirs in.
 const MOST_WAITING: usize = 1024;
@@ -49,6 +56,8 @@ pub(super) enum Effect {
     },
     LeaseEnded(RunId),
     Requested(RunId, Option<RequestedAction>),
+    /// Subscribers are to be told.
+    News(News),
     /// Files that must not be swept before the rows that refer to them are committed.
     Published {
         _files: Published,
@@ -88,7 +97,13 @@ impl Transaction {
         let revision = self.advance_revision(1);
         let event = Event { revision, run_id, time: self.now, kind: kind.to_owned(), detail };
         db::events::insert(&mut self.conn, &event).await?;
+        self.after_commit(Effect::News(event.into()));
         Ok(revision)
+    }
+
+    /// Has subscribers told that a run took this revision without an event.
+    pub(super) fn changed(&mut self, run: RunId, revision: Revision) {
+        self.after_commit(Effect::News(News::changed(run, revision)));
     }
 }
 
@@ -99,12 +114,14 @@ pub(super) struct Followers {
     /// Changes whenever something was queued.
     pub(super) queued: watch::Sender<u64>,
     pub(super) revision: watch::Sender<Revision>,
+    pub(super) feed: Feed,
 }
 
 impl Followers {
     fn committed(&self, revision: Revision, effects: Vec<Effect>) {
         let now = Instant::now();
         let mut queued = false;
+        let mut news = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Queued => queued = true,
@@ -112,95 +129,15 @@ impl Followers {
                 Effect::LeaseRenewed { run, attempt } => self.leases.renew(run, attempt, now),
                 Effect::LeaseEnded(run) => self.leases.end(run),
                 Effect::Requested(run, requested) => self.leases.request(run, requested),
+                Effect::News(told) => news.push(told),
                 Effect::Published { .. } => {}
             }
         }
         if queued {
             self.queued.send_modify(|count| *count += 1);
         }
+        self.feed.tell(news);
         self.revision.send_if_modified(|last| std::mem::replace(last, revision) != revision);
-    }
-}
-
-/// A write that waits for its turn.
-trait Write: Send {
-    /// Whether nobody waits for the answer any more.
-    fn is_abandoned(&self) -> bool;
-    /// Does the write; answers whether it may be committed.
-    fn apply<'t>(&'t mut self, transaction: &'t mut Transaction) -> BoxFuture<'t, bool>;
-    /// Replaces the answer by an error.
-    fn fail(&mut self, error: StoreError);
-    fn answer(self: Box<Self>);
-}
-
-struct Request<F, T, E> {
-    body: Option<F>,
-    outcome: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> Write for Request<F, T, E>
-where
-    F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>> + Send,
-    T: Send,
-    E: From<StoreError> + Send,
-{
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    fn apply<'t>(&'t mut self, transaction: &'t mut Transaction) -> BoxFuture<'t, bool> {
-        async move {
-            let Some(body) = self.body.take() else { return false };
-            // The savepoint undoes what a panicking write left in the database, and there is nothing else that it could leave.
-            let done = AssertUnwindSafe(async { body(transaction).await }).catch_unwind().await;
-            let outcome = done.unwrap_or_else(|_| Err(StoreError::Panicked.into()));
-            self.outcome.insert(outcome).is_ok()
-        }
-        .boxed()
-    }
-
-    fn fail(&mut self, error: StoreError) {
-        self.outcome = Some(Err(error.into()));
-    }
-
-    fn answer(self: Box<Self>) {
-        if let Some(outcome) = self.outcome {
-            // A caller that went away does not need its answer.
-            let _ = self.reply.send(outcome);
-        }
-    }
-}
-
-/// A write, and where its answer comes.
-fn request<T, E, F>(body: F) -> (Box<dyn Write>, oneshot::Receiver<Result<T, E>>)
-where
-    F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
-    T: Send + 'static,
-    E: From<StoreError> + Send + 'static,
-{
-    let (reply, answer) = oneshot::channel();
-    (Box::new(Request { body: Some(body), outcome: None, reply }), answer)
-}
-
-/// Writes to be handed in together.
-pub(super) struct Together<T, E> {
-    writes: Vec<Box<dyn Write>>,
-    answers: Vec<oneshot::Receiver<Result<T, E>>>,
-}
-
-impl<T: Send + 'static, E: From<StoreError> + Send + 'static> Together<T, E> {
-    pub(super) fn new() -> Self {
-        Self { writes: Vec::new(), answers: Vec::new() }
-    }
-
-    pub(super) fn add<F>(&mut self, body: F)
-    where
-        F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
-    {
-        let (write, answer) = request(body);
-        self.writes.push(write);
-        self.answers.push(answer);
     }
 }
 
@@ -208,7 +145,7 @@ enum Message {
     /// Writes that were handed in together share a commit.
     Writes(Vec<Box<dyn Write>>),
     /// Empty the write-ahead log.
-    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+    Checkpoint(oneshot::Sender<Result<bool, StoreError>>),
 }
 
 /// The way to the writer.
@@ -223,11 +160,12 @@ impl Writer {
         conn: SqliteConnection,
         revision: Revision,
         followers: Arc<Followers>,
+        distrust: Distrust,
         closing: CancellationToken,
     ) -> (Self, JoinHandle<Result<(), StoreError>>) {
         let (messages, receiver) = mpsc::channel(MOST_WAITING);
         let transaction = Transaction { conn, now: Timestamp::now(), revision, effects: Vec::new(), unsettled: None };
-        let task = tokio::spawn(serve(transaction, receiver, followers, closing));
+        let task = tokio::spawn(serve(transaction, receiver, followers, distrust, closing));
         (Self { messages }, task)
     }
 
@@ -237,7 +175,7 @@ impl Writer {
     where
         F: for<'t> FnOnce(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: WriteError,
     {
         let (write, answer) = request(body);
         self.messages.send(Message::Writes(vec![write])).await.map_err(|_| StoreError::Closed)?;
@@ -246,7 +184,7 @@ impl Writer {
 
     /// Hands in several writes that share a commit, and waits until they are committed (or have failed). Each has a savepoint and an
     /// answer of its own; the answers come in the order of the writes.
-    pub(super) async fn write_all<T, E: From<StoreError>>(&self, together: Together<T, E>) -> Vec<Result<T, E>> {
+    pub(super) async fn write_all<T, E: WriteError>(&self, together: Together<T, E>) -> Vec<Result<T, E>> {
         let Together { writes, answers } = together;
         // Where the writer is gone, the writes are dropped, and with them what would have answered.
         let _ = self.messages.send(Message::Writes(writes)).await;
@@ -259,8 +197,8 @@ impl Writer {
         self.messages.is_closed()
     }
 
-    /// Moves the write-ahead log into the database and truncates it.
-    pub(super) async fn checkpoint(&self) -> Result<(), StoreError> {
+    /// Moves the write-ahead log into the database and truncates it; answers whether it is empty then.
+    pub(super) async fn checkpoint(&self) -> Result<bool, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.messages.send(Message::Checkpoint(reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
@@ -271,6 +209,7 @@ async fn serve(
     mut transaction: Transaction,
     mut receiver: mpsc::Receiver<Message>,
     followers: Arc<Followers>,
+    distrust: Distrust,
     closing: CancellationToken,
 ) -> Result<(), StoreError> {
     let mut messages = Vec::with_capacity(MOST_PER_COMMIT);
@@ -288,29 +227,59 @@ async fn serve(
                 Message::Checkpoint(reply) => checkpoints.push(reply),
             }
         }
-        commit(&mut transaction, writes, &followers).await;
+        commit(&mut transaction, writes, &followers, &distrust).await;
         if !checkpoints.is_empty() {
-            let done = AssertUnwindSafe(db::connect::checkpoint(&mut transaction.conn)).catch_unwind().await;
+            let done = AssertUnwindSafe(checkpoint(&mut transaction, &distrust)).catch_unwind().await;
             let done = done.unwrap_or(Err(StoreError::Panicked));
             for reply in checkpoints {
                 let _ = reply.send(done.clone());
             }
         }
     }
-    db::connect::checkpoint(&mut transaction.conn).await?;
+    let emptied = checkpoint(&mut transaction, &distrust).await;
+    if let Some(error) = refusal(&distrust) {
+        // Closing it would write what is left of the log.
+        std::mem::forget(transaction.conn);
+        return Err(error);
+    }
+    emptied?;
     Ok(transaction.conn.close().await?)
 }
 
+/// Why nothing may be written any more.
+fn refusal(distrust: &Distrust) -> Option<StoreError> {
+    distrust.reason().map(|reason| StoreError::NotSynced(reason.into()))
+}
+
+async fn checkpoint(transaction: &mut Transaction, distrust: &Distrust) -> Result<bool, StoreError> {
+    if let Some(error) = refusal(distrust) {
+        return Err(error);
+    }
+    let done = db::connect::checkpoint(&mut transaction.conn).await;
+    if let Err(StoreError::NotSynced(reason)) = &done {
+        distrust.begin(reason);
+    }
+    done
+}
+
 /// Does the writes in one transaction and answers them.
-async fn commit(transaction: &mut Transaction, mut writes: Vec<Box<dyn Write>>, followers: &Followers) {
+async fn commit(transaction: &mut Transaction, mut writes: Vec<Box<dyn Write>>, followers: &Followers, distrust: &Distrust) {
     writes.retain(|write| !write.is_abandoned());
     if writes.is_empty() {
+        return;
+    }
+    if let Some(error) = refusal(distrust) {
+        writes.iter_mut().for_each(|write| write.fail(error.clone()));
+        writes.into_iter().for_each(|write| write.answer());
         return;
     }
     // What a panic leaves half done is the transaction, which is settled below.
     let done = AssertUnwindSafe(transact(transaction, &mut writes, followers)).catch_unwind().await;
     if let Err(error) = done.unwrap_or(Err(StoreError::Panicked)) {
         tracing::error!(%error, writes = writes.len(), "a transaction failed");
+        if let StoreError::NotSynced(reason) = &error {
+            distrust.begin(reason);
+        }
         writes.iter_mut().for_each(|write| write.fail(error.clone()));
         if let Err(error) = settle(transaction, followers).await {
             tracing::error!(%error, "it is not known whether the transaction was committed");
@@ -355,8 +324,10 @@ async fn apply_all(transaction: &mut Transaction, writes: &mut Vec<Box<dyn Write
     for write in &mut *writes {
         let (revision, effects) = (transaction.revision, transaction.effects.len());
         sqlx::query("SAVEPOINT write").execute(&mut transaction.conn).await?;
-        if !write.apply(transaction).await {
-            sqlx::query("ROLLBACK TO write").execute(&mut transaction.conn).await?;
+        if let Err(own) = write.apply(transaction).await {
+            // Errors such as a full disk undo the whole transaction, savepoints and all: then that error is everyone's.
+            let undone = sqlx::query("ROLLBACK TO write").execute(&mut transaction.conn).await;
+            undone.map_err(|error| own.unwrap_or_else(|| error.into()))?;
             transaction.revision = revision;
             transaction.effects.truncate(effects);
         }

@@ -41,15 +41,17 @@ async fn every_route_asks_for_its_scope_and_for_no_other() {
     for (method, path, scope) in &routes {
         let status = async |token: Option<&str>| {
             let request = world.bare(method.clone(), path);
-            let answer = Answer::of(match token {
+            let request = match token {
                 Some(token) => request.bearer_auth(token),
                 None => request,
-            })
-            .await;
-            if answer.status.is_client_error() {
-                answer.problem();
+            };
+            let response = request.send().await.unwrap();
+            let status = response.status();
+            // What is no error may be a stream without an end.
+            if status.is_client_error() {
+                Answer::read(response).await.problem();
             }
-            answer.status
+            status
         };
         let none = status(None).await;
         let Some(scope) = scope else {

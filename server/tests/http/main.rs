@@ -3,6 +3,7 @@
 
 mod access;
 mod datasets;
+mod events;
 mod hosts;
 mod lifecycle;
 mod matrix;

@@ -54,6 +54,23 @@ async fn a_repeated_put_changes_nothing_even_after_the_attempt_has_ended() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_that_comes_again_late_does_not_bring_an_older_one_back() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    world.checkpoint(&claimed, 1).await;
+    world.checkpoint(&claimed, 2).await;
+    world.checkpoint(&claimed, 1).await;
+    assert_eq!(text(world.store.artifact(claimed.run_id, "checkpoint.safetensors").await.unwrap()).await, "weights at step 2");
+    assert_eq!(world.events(claimed.run_id).await, ["queued", "claimed", "checkpoint", "checkpoint"]);
+
+    // A later attempt that could not read it begins anew, and its checkpoints stand.
+    world.expire().await;
+    let again = world.claim().await;
+    world.checkpoint(&again, 1).await;
+    assert_eq!(text(world.store.artifact(claimed.run_id, "checkpoint.safetensors").await.unwrap()).await, "weights at step 1");
+}
+
+#[tokio::test]
 async fn a_name_that_could_be_a_path_elsewhere_is_refused() {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;

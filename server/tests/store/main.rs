@@ -14,4 +14,5 @@ mod restart;
 mod retention;
 mod submit;
 mod tokens;
+mod verification;
 mod world;

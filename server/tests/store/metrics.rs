@@ -173,6 +173,50 @@ async fn buckets_hold_minimum_maximum_first_last_and_count() {
 }
 
 #[tokio::test]
+async fn a_chart_of_any_stretch_and_width_sums_up_the_very_points_that_are_in_it() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    // Out of order, with gaps, over all levels of blocks, and a report that comes twice.
+    let steps: Vec<u64> = (0..30_000).map(|index| index * 3 + index % 2).filter(|step| step % 1000 > 40).collect();
+    let value = |step: u64| ((step * 7919) % 10_007) as f64 / 17.0;
+    let batches: Vec<Vec<(u64, f64)>> = steps.chunks(1777).map(|steps| steps.iter().map(|step| (*step, value(*step))).collect()).collect();
+    for batch in batches.iter().rev().chain(&batches[3..4]) {
+        tell(&world, &claimed, "loss", batch).await;
+    }
+    for (from, to) in
+        [(None, None), (Some(0), Some(90_000)), (Some(17), Some(4200)), (Some(4096), Some(8191)), (Some(50_000), None), (None, Some(60))]
+    {
+        for buckets in [1, 3, 20, 250, 5000] {
+            let query = BucketQuery { names: vec!["loss".to_owned()], from, to, buckets };
+            let history = world.store.metric_buckets(claimed.run_id, query.clone()).await.unwrap().unwrap();
+            assert_eq!(history, world.store.metric_buckets(claimed.run_id, query).await.unwrap().unwrap());
+            let charted = &history.series[0].buckets;
+            assert!(charted.len() <= buckets as usize, "{from:?} to {to:?} in {buckets}: {}", charted.len());
+            let mut asked =
+                steps.iter().copied().filter(|step| from.is_none_or(|from| *step >= from) && to.is_none_or(|to| *step <= to)).peekable();
+            for bucket in charted {
+                let mut within = Vec::new();
+                while let Some(step) = asked.next_if(|step| *step <= bucket.last_step) {
+                    within.push(step);
+                }
+                let values = || within.iter().map(|step| value(*step));
+                let expected = Bucket {
+                    first_step: within[0],
+                    last_step: within[within.len() - 1],
+                    first: Number(value(within[0])),
+                    last: Number(value(within[within.len() - 1])),
+                    min: Number(values().fold(f64::INFINITY, f64::min)),
+                    max: Number(values().fold(f64::NEG_INFINITY, f64::max)),
+                    count: within.len() as u64,
+                };
+                assert_eq!(*bucket, expected, "{from:?} to {to:?} in {buckets}");
+            }
+            assert_eq!(asked.next(), None, "{from:?} to {to:?} in {buckets}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_revision_counts_up_with_every_visible_change() {
     let world = World::new().await;
     let watch = world.store.revision_watch();

@@ -57,6 +57,22 @@ async fn a_repeated_report_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_report_that_comes_again_late_does_not_turn_progress_back() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    let tell = async |claimed: &ClaimedRun, step| {
+        let progress = Some(Progress { step, total_steps: 10, epoch: None, eta_seconds: None });
+        world.store.report(TOKEN, claimed.run_id, Report { progress, ..report(claimed.attempt) }).await.unwrap();
+        world.run(claimed.run_id).await.progress.step
+    };
+    assert_eq!([tell(&claimed, 3).await, tell(&claimed, 6).await, tell(&claimed, 3).await], [3, 6, 6]);
+    // The next attempt begins where its checkpoint is.
+    world.expire().await;
+    let again = world.claim().await;
+    assert_eq!([tell(&again, 2).await, tell(&again, 4).await, tell(&again, 2).await], [2, 4, 4]);
+}
+
+#[tokio::test]
 async fn a_finish_stores_what_the_run_came_to() {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;

@@ -114,8 +114,16 @@ impl World {
 }
 
 pub(crate) async fn register(store: &Store) -> WorkerId {
-    let register =
-        Register { pid: 1, host: "here".to_owned(), device: "cpu".to_owned(), threads: 1, memory_bytes: None, version: "0".to_owned() };
+    let register = Register {
+        pid: 1,
+        host: "here".to_owned(),
+        device: "cpu".to_owned(),
+        threads: 1,
+        memory_bytes: None,
+        version: "0".to_owned(),
+        build: "0+test".to_owned(),
+        instructions: String::new(),
+    };
     store.register(TOKEN, register).await.unwrap().worker_id
 }
 

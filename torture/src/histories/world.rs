@@ -106,6 +106,8 @@ impl World {
                 threads: 1,
                 memory_bytes: None,
                 version: "0".to_owned(),
+                build: String::new(),
+                instructions: String::new(),
             };
             workers.push(store.register(TOKEN, register).await?.worker_id);
         }

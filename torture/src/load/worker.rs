@@ -79,6 +79,8 @@ impl FakeWorker {
             threads: 1,
             memory_bytes: None,
             version: "0".to_owned(),
+            build: String::new(),
+            instructions: String::new(),
         };
         match client.register(&register).await {
             Ok(registered) => self.id = Some(registered.worker_id),

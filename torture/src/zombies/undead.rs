@@ -83,6 +83,8 @@ pub async fn walk(server: &str, token: String, log: &Path) -> anyhow::Result<()>
         threads: 1,
         memory_bytes: None,
         version: "0".to_owned(),
+        build: String::new(),
+        instructions: String::new(),
     };
     let worker = client.register(&register).await?.worker_id;
     let claim = ClaimRequest { worker_id: worker, max: 1, small: false, wait_seconds: 20.0 };

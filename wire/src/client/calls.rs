@@ -13,8 +13,9 @@ use crate::retention::{Pruned, RetentionPolicy};
 use crate::run::{Artifacts, Certificates, Event, LogLine, Run};
 use crate::theory::RegressionTheory;
 use crate::token::{CreateToken, Token, TokenCreated};
+use crate::verification::Verification;
 use crate::worker::Worker;
-use crate::{JobId, Page, RunId, RunState, TokenId};
+use crate::{JobId, Page, Revision, RunId, RunState, TokenId};
 
 /// The filters of `GET /v1/runs`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -101,6 +102,31 @@ impl Client {
 
     pub async fn certificates(&self, id: RunId) -> Result<Certificates, ClientError> {
         self.get(&["v1", "runs", &id.to_string(), "certificates"]).await
+    }
+
+    /// Has a run executed again and compared; `anew` although there is a verdict. Repeating it while it is under way changes nothing.
+    pub async fn verify(&self, id: RunId, anew: bool) -> Result<Verification, ClientError> {
+        self.json(self.request(Method::POST, &["v1", "runs", &id.to_string(), "verify"]).query(&[("anew", anew)])).await
+    }
+
+    /// The verification of a run, as it is now.
+    pub async fn verification(&self, id: RunId) -> Result<Verification, ClientError> {
+        self.get(&["v1", "runs", &id.to_string(), "verify"]).await
+    }
+
+    /// What happens to these runs (to all, if there are none) after a revision, or from now on, as `text/event-stream`; each message's data
+    /// is a [`News`](crate::run::News).
+    pub async fn follow(&self, ids: &[RunId], after: Option<Revision>) -> Result<ByteStream, ClientError> {
+        // Through the connections without a bound on silence: the stream's keep-alives are for those in between.
+        let mut request = self.request_through(&self.uploads, Method::GET, &["v1", "events"]);
+        if !ids.is_empty() {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            request = request.query(&[("runs", ids.join(","))]);
+        }
+        if let Some(after) = after {
+            request = request.header("last-event-id", after.0);
+        }
+        self.stream(request).await
     }
 
     pub async fn artifacts(&self, id: RunId) -> Result<Artifacts, ClientError> {

@@ -16,7 +16,8 @@ use super::timing::Timing;
 use super::{Agent, WorkerError};
 use crate::WorkerConfig;
 use crate::data::FileStore;
-use crate::data::files::MOST_BYTES;
+use crate::data::files::{MOST_BYTES, sha256};
+use crate::kernels::blocked::Isa;
 use crate::networks::{DeviceChoice, Found};
 use crate::trainers::{self, Card, Workshop};
 
@@ -43,6 +44,8 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), Wo
         threads,
         memory_bytes: memory.for_runs(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        build: build(),
+        instructions: Isa::detect().to_string(),
     };
     let agent = Agent {
         server: client,
@@ -84,5 +87,17 @@ fn workshop(found: Found, wanted: DeviceChoice) -> Workshop {
     match found.driver {
         Some(driver) => workshop.with_card(Card::new(driver, wanted == DeviceChoice::Cuda).with_monitor(found.monitor)),
         None => workshop,
+    }
+}
+
+/// The version with a hash of this program's file: of two programs with different files nobody knows that they compute alike.
+fn build() -> String {
+    let hash = std::env::current_exe().and_then(std::fs::read).map(|program| sha256(&program));
+    match hash {
+        Ok(hash) => format!("{}+{}", env!("CARGO_PKG_VERSION"), &hash[..12]),
+        Err(error) => {
+            tracing::warn!(%error, "this program's file cannot be read: results do not say which build they are from");
+            String::new()
+        }
     }
 }

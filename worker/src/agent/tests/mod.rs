@@ -54,6 +54,8 @@ impl World {
                 threads: 1,
                 memory_bytes: None,
                 version: String::new(),
+                build: String::new(),
+                instructions: String::new(),
             },
             worker_id: AtomicI64::new(0),
             registering: Mutex::default(),

@@ -1,7 +1,7 @@
 //! Runs on a GPU, which is the emulator here: the same run as on the CPU, and what happens when the card does not do its part.
 
 use serde_json::{Value, json};
-use trainyard_gpu::{BURST, Driver};
+use trainyard_gpu::Driver;
 use trainyard_gpu_emulator::Emulator;
 use trainyard_wire::Spec;
 
@@ -122,13 +122,15 @@ fn a_run_without_room_on_the_gpu_trains_on_the_cpu_unless_the_gpu_is_required() 
 #[test]
 fn a_gpu_that_is_lost_gives_the_run_back_and_the_next_attempt_goes_on_without_it() {
     let assignment = spec(|spec| spec["epochs"] = json!(4));
-    // Two or more programs an epoch, whatever is trained at a time: the card goes in the second epoch or later.
-    let workshop = with(Emulator::failing_at(BURST.min(5) as u64), false);
+    // An epoch runs six programs: three of batches (never more at a time, for the first step is alone and the last batch is smaller),
+    // two of validation images, one of the picture.
+    let workshop = with(Emulator::failing_at(8), false);
     let first = MemorySession::default();
     assert_eq!(train(&assignment, &workshop, &first).unwrap(), Ended::Stopped(Stop::Release));
     assert!(first.logs.borrow().iter().any(|line| line.contains("the GPU failed")), "{:?}", first.logs.borrow());
     assert!(workshop.card.as_ref().unwrap().is_lost());
     let rest = Assignment { checkpoint: first.last_checkpoint(), ..assignment };
+    assert!(rest.checkpoint.is_some());
     let second = completed(&rest, &workshop);
     assert!(second.logs.borrow().iter().any(|line| line.contains("trains on the CPU")), "{:?}", second.logs.borrow());
     assert_eq!(second.series("val_loss").last().map(|(epoch, _)| *epoch), Some(4));

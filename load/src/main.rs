@@ -1,0 +1,145 @@
+//! `trainyard-load`: starts a server and puts load and faults on it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use trainyard_load::target::ServerProcess;
+use trainyard_load::{Report, chart, claims, disk_full, metrics, mixed, proxy, submits, subscribers};
+
+/// Put load and faults on a server of its own, and tell how it bears them (exit code 0, or 1 where a bound is missed)
+#[derive(Debug, Parser)]
+#[command(version)]
+struct CommandLine {
+    /// The program whose server is started; the one beside this program unless given
+    #[arg(long, global = true, value_name = "FILE")]
+    trainyard: Option<PathBuf>,
+    /// Of all draws
+    #[arg(long, global = true, default_value_t = 1)]
+    seed: u64,
+    /// Print the figures as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// Durable submits from many clients
+    Submits {
+        #[arg(long, default_value_t = 10_000)]
+        submits: u64,
+        #[arg(long, default_value_t = 32)]
+        clients: u64,
+    },
+    /// Claims from a long queue
+    Claims {
+        #[arg(long, default_value_t = 10_000)]
+        queued: u64,
+        #[arg(long, default_value_t = 2000)]
+        claims: u64,
+        #[arg(long, default_value_t = 8)]
+        workers: u64,
+    },
+    /// Metrics from many workers
+    Metrics {
+        #[arg(long, default_value_t = 20)]
+        workers: u64,
+        /// Of each worker
+        #[arg(long, default_value_t = 100)]
+        batches: u64,
+        /// Of each batch
+        #[arg(long, default_value_t = 1000)]
+        points: u64,
+        /// Different metrics of a batch
+        #[arg(long, default_value_t = 4)]
+        metrics: u64,
+    },
+    /// The chart of a long run
+    Chart {
+        #[arg(long, default_value_t = 1_000_000)]
+        points: u64,
+        #[arg(long, default_value_t = 1000)]
+        buckets: u32,
+        /// How often it is asked for
+        #[arg(long, default_value_t = 50)]
+        asked: u64,
+    },
+    /// Many subscribers and workers at once, with one stalled reader
+    Subscribers {
+        #[arg(long, default_value_t = 200)]
+        subscribers: usize,
+        #[arg(long, default_value_t = 50)]
+        workers: usize,
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Everything at once, for long
+    Mixed {
+        #[arg(long, default_value_t = 30.0)]
+        minutes: f64,
+    },
+    /// A small disk that fills up and is freed, over and over; needs root
+    DiskFull {
+        #[arg(long, default_value_t = 50)]
+        cycles: u64,
+        /// Of the disk
+        #[arg(long, default_value_t = 64)]
+        mebibytes: u64,
+    },
+    /// A network that resets, delays, loses and repeats
+    Proxy {
+        #[arg(long, default_value_t = 20_000)]
+        operations: u64,
+        #[arg(long, default_value_t = 16)]
+        workers: u64,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let CommandLine { trainyard, seed, json, scenario } = CommandLine::parse();
+    let program = match trainyard {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("trainyard"),
+    };
+    let report = run(&program, seed, scenario).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(if report.is_within() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run(program: &std::path::Path, seed: u64, scenario: Scenario) -> anyhow::Result<Report> {
+    if let Scenario::DiskFull { cycles, mebibytes } = scenario {
+        return disk_full::run(program, disk_full::Settings { seed, cycles, mebibytes }).await;
+    }
+    let folder = tempfile::tempdir().context("cannot make a folder for the server")?;
+    let mut server = ServerProcess::start(program, folder.path(), &[]).await?;
+    let target = server.target().clone();
+    match scenario {
+        Scenario::Submits { submits, clients } => submits::run(&target, submits::Settings { seed, submits, clients }).await,
+        Scenario::Claims { queued, claims, workers } => claims::run(&target, claims::Settings { seed, queued, claims, workers }).await,
+        Scenario::Metrics { workers, batches, points, metrics } => {
+            metrics::run(&target, metrics::Settings { seed, workers, batches, points, metrics }).await
+        }
+        Scenario::Chart { points, buckets, asked } => chart::run(&target, chart::Settings { seed, points, buckets, asked }).await,
+        Scenario::Subscribers { subscribers, workers, seconds } => {
+            let time = Duration::from_secs(seconds);
+            subscribers::run(&target, subscribers::Settings { seed, subscribers, workers, time }).await
+        }
+        Scenario::Mixed { minutes } => {
+            let time = Duration::try_from_secs_f64(60.0 * minutes).context("--minutes")?;
+            mixed::run(&mut server, mixed::Settings { seed, time, ..mixed::Settings::default() }).await
+        }
+        Scenario::Proxy { operations, workers } => {
+            proxy::run(&target, proxy::Settings { seed, operations, workers, faults: proxy::Faults::default() }).await
+        }
+        Scenario::DiskFull { .. } => unreachable!("it starts its own server"),
+    }
+}

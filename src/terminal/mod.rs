@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 pub(crate) use plain::{plain, plain_line};
 use serde::Serialize;
 
-/// Writes to stdout as [`plain`] text. Unlike `println!` it answers an error where the reader has gone.
+/// Writes to stdout as [`plain()`] text. Unlike `println!` it answers an error where the reader has gone.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(plain(text).as_bytes())?;

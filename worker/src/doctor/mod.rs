@@ -1,7 +1,7 @@
 //! `trainyard doctor`: whether this machine trains as it should, and how fast.
 //!
 //! Everything is looked at where runs are trained: [`cases`] through the seam of the networks, the rest by training small runs on
-//! built-in images as a worker does, with a [`Session`] that keeps what they say.
+//! built-in images as a worker does, with a [`Session`](crate::trainers::Session) that keeps what they say.
 
 pub mod cases;
 mod watcher;

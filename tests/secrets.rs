@@ -100,6 +100,8 @@ async fn not_even_a_log_of_everything_has_a_secret() {
     })
     .await;
     let admin = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
+    // Makes the TLS provider known to the process; nothing else here did so for sure.
+    trainyard_wire::client::Client::new(&url, None).unwrap();
     let http = reqwest::Client::new();
     let created = http.post(format!("{url}/v1/tokens")).bearer_auth(&admin).json(&json!({"name": "x", "scopes": ["read"]}));
     let created: serde_json::Value = created.send().await.unwrap().json().await.unwrap();

@@ -24,16 +24,7 @@ impl Held {
         let run = yard.submit(&jobs::quick()).await;
         let token = std::fs::read_to_string(yard.data_dir().join("worker.token")).unwrap();
         let worker = Client::new(&yard.url, Some(token.trim().to_owned())).unwrap();
-        let register = Register {
-            pid: 1,
-            host: "here".to_owned(),
-            device: "cpu".to_owned(),
-            threads: 1,
-            memory_bytes: None,
-            version: "0".to_owned(),
-            build: String::new(),
-            instructions: String::new(),
-        };
+        let register = Register::cpu("here");
         let worker_id = worker.register(&register).await.unwrap().worker_id;
         let claims = worker.claim(&ClaimRequest { worker_id, max: 1, small: false, wait_seconds: 0.0 }).await.unwrap();
         assert_eq!(claims.runs[0].run_id, run);

@@ -143,10 +143,7 @@ async fn no_name_leads_out_of_its_place() {
     // A run that a worker of the test's own holds, with a file.
     let token = std::fs::read_to_string(siege.yard.data_dir().join("worker.token")).unwrap().trim().to_owned();
     let worker = Client::new(&siege.yard.url, Some(token.clone())).unwrap();
-    let (host, device, version) = ("test".to_owned(), "cpu".to_owned(), "0".to_owned());
-    let register =
-        Register { pid: 1, host, device, threads: 1, memory_bytes: None, version, build: String::new(), instructions: String::new() };
-    let worker_id = worker.register(&register).await.unwrap().worker_id;
+    let worker_id = worker.register(&Register::cpu("test")).await.unwrap().worker_id;
     let claimed = worker.claim(&ClaimRequest { worker_id, max: 1, small: false, wait_seconds: 0.0 }).await.unwrap().runs.remove(0);
     let bytes = b"weights".as_slice();
     worker.put_artifact(claimed.run_id, Attempt(1), "model.safetensors", &hex(bytes), None, bytes.into()).await.unwrap();

@@ -28,16 +28,8 @@ struct HostileWorker {
 impl HostileWorker {
     async fn work(&self, yard: &Yard, runs: usize) {
         let text = |index: usize| self.texts[index % self.texts.len()].clone();
-        let register = Register {
-            pid: 1,
-            host: text(0),
-            device: text(1),
-            threads: 1,
-            memory_bytes: None,
-            version: text(2),
-            build: text(3),
-            instructions: text(4),
-        };
+        let register =
+            Register { host: text(0), device: text(1), version: text(2), build: text(3), instructions: text(4), ..Register::cpu("") };
         let worker_id = self.client.register(&register).await.unwrap().worker_id;
         for index in 0..runs {
             let claim = ClaimRequest { worker_id, max: 1, small: false, wait_seconds: 0.0 };

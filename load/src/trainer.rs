@@ -72,16 +72,7 @@ impl Trainer {
     /// What the server answers.
     pub async fn register(target: &Target) -> anyhow::Result<Self> {
         let client = target.worker()?;
-        let register = Register {
-            pid: std::process::id(),
-            host: "load".to_owned(),
-            device: "none".to_owned(),
-            threads: 1,
-            memory_bytes: None,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            build: String::new(),
-            instructions: String::new(),
-        };
+        let register = Register { device: "none".to_owned(), ..Register::cpu("load") };
         let id = client.register(&register).await?.worker_id;
         Ok(Self { client, id })
     }

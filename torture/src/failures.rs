@@ -227,16 +227,7 @@ impl Case<'_> {
     async fn at_upkeep(&self, site: Site) -> anyhow::Result<Vec<Violation>> {
         let (mut server, _) = site.start_ready().await?;
         let client = site.client()?;
-        let register = Register {
-            pid: 1,
-            host: "here".to_owned(),
-            device: "cpu".to_owned(),
-            threads: 1,
-            memory_bytes: None,
-            version: "0".to_owned(),
-            build: String::new(),
-            instructions: String::new(),
-        };
+        let register = Register::cpu("here");
         let worker_id = client.register(&register).await?.worker_id;
         client.submit(job("first", 1, 0).to_string().into_bytes(), None).await?;
         let claim = ClaimRequest { worker_id, max: 1, small: false, wait_seconds: 0.0 };

@@ -25,16 +25,7 @@ pub async fn fill(client: &Client, jobs: usize, points: usize) -> anyhow::Result
     });
     submits.buffer_unordered(AT_ONCE).try_for_each(async |_| Ok(())).await.context("cannot fill the server with jobs")?;
 
-    let register = Register {
-        pid: 1,
-        host: "filler".to_owned(),
-        device: "cpu".to_owned(),
-        threads: 1,
-        memory_bytes: None,
-        version: "0".to_owned(),
-        build: String::new(),
-        instructions: String::new(),
-    };
+    let register = Register::cpu("filler");
     let worker_id = client.register(&register).await?.worker_id;
     let (each, mut rest) = (points / jobs.max(1), points % jobs.max(1));
     loop {

@@ -42,16 +42,7 @@ async fn a_commit_that_fails_or_panics_is_settled_and_the_writer_goes_on() {
     for ((place, committed), kind) in places.into_iter().flat_map(|place| [(place, "error"), (place, "panic")]) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), StoreOptions { lease: LEASE, upkeep: false, retention: None }).await.unwrap();
-        let register = Register {
-            pid: 1,
-            host: "here".to_owned(),
-            device: "cpu".to_owned(),
-            threads: 1,
-            memory_bytes: None,
-            version: "0".to_owned(),
-            build: String::new(),
-            instructions: String::new(),
-        };
+        let register = Register::cpu("here");
         let worker = store.register(TOKEN, register).await.unwrap().worker_id;
         store.submit(job()).await.unwrap();
 

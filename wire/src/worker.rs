@@ -48,6 +48,23 @@ pub struct Register {
     pub instructions: String,
 }
 
+impl Register {
+    /// This process under a name, with one thread of a CPU and no bound of memory; what it was built from stays unsaid.
+    #[must_use]
+    pub fn cpu(host: &str) -> Self {
+        Self {
+            pid: std::process::id(),
+            host: host.to_owned(),
+            device: "cpu".to_owned(),
+            threads: 1,
+            memory_bytes: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: String::new(),
+            instructions: String::new(),
+        }
+    }
+}
+
 /// The server's answer to a registration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Registered {

@@ -11,6 +11,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,9 +25,35 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Most bytes of a connection that are buffered, and so of a request's head; a longer head is answered with 431.
 const BUFFER: usize = 64 << 10;
 
+/// Files that the process may open beside its connections: the database, contents, what the runtime needs.
+const OTHER_FILES: u64 = 256;
+
+/// Connections for which there are files enough, of so many that are wanted: with none left for contents and the database, honest
+/// requests would fail instead of waiting for a place.
+fn affordable(wanted: usize, open_files: u64) -> usize {
+    let left = usize::try_from(open_files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    wanted.min(left.max(1))
+}
+
+/// Files that this process may open, after raising its own bound as far as it may.
+fn open_files() -> u64 {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| match soft < hard {
+        true => setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard).or(Ok(soft)),
+        false => Ok(soft),
+    });
+    raised.unwrap_or_else(|error| {
+        tracing::warn!(%error, "how many files may be opened is not known");
+        u64::MAX
+    })
+}
+
 /// Serves until `stop`; then finishes the requests in hand, and drops what is left of them at `abort`.
 pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: CancellationToken, abort: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let places = affordable(limits.connections, open_files());
+    if places < limits.connections {
+        tracing::warn!(places, "fewer connections at one time than configured: the process may not open as many files");
+    }
+    let slots = Arc::new(Semaphore::new(places));
     let connections = TaskTracker::new();
     loop {
         let accepted = async {
@@ -86,5 +113,17 @@ async fn connection(stream: TcpStream, app: Router, header_timeout: Duration, pa
     };
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_everything_else() {
+        assert_eq!(affordable(4096, 1 << 20), 4096);
+        assert_eq!(affordable(4096, 1024), 768);
+        assert_eq!(affordable(4096, 100), 1);
     }
 }

@@ -3,7 +3,7 @@
 //! A message's id is its revision, which is one counter for the whole store: a client that comes back with `Last-Event-ID` has what it
 //! missed read from the store, for all its runs at once. While it is connected it reads the ring that the writer fills after each commit
 //! ([`store::feed`](crate::store)). The body is only asked for more when the socket takes it, so a slow reader waits for itself alone: the
-//! ring goes on without it, and it then reads from the store. One that takes nothing at all for half a minute loses its connection.
+//! ring goes on without it, and it then reads from the store. One that does not keep the [`pace`](super::pace) loses its connection.
 
 use std::collections::HashSet;
 use std::sync::Arc;

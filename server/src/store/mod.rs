@@ -276,8 +276,9 @@ impl Store {
         for task in tasks {
             task.await.map_err(|_| StoreError::Panicked)??;
         }
-        self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(())
+        let lock = self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Not left to the drop: a process that another thread is just starting shares the file, and its lock, until it executes.
+        lock.map_or(Ok(()), |lock| lock.unlock()).map_err(StoreError::from)
     }
 
     /// A connection that reads, each statement for itself.
@@ -308,5 +309,21 @@ fn lock_folder(data_dir: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
         Err(TryLockError::Error(source)) => Err(folder(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_closed_store_frees_its_folder_even_while_a_process_that_is_being_started_shares_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), StoreOptions::default()).await.unwrap();
+        let shared = store.inner.lock.lock().unwrap().as_ref().unwrap().try_clone().unwrap();
+        assert!(matches!(lock_folder(folder.path()), Err(OpenError::InUse(_))));
+        store.close().await.unwrap();
+        lock_folder(folder.path()).unwrap();
+        drop(shared);
     }
 }

@@ -31,9 +31,7 @@ impl Worker {
     /// With this token, and so many bytes for a run.
     async fn register_with(world: &World, token: &str, memory_bytes: Option<u64>) -> Self {
         let client = Client::new(&world.url(""), Some(token.to_owned())).unwrap();
-        let (host, device, version) = ("test".to_owned(), "cpu".to_owned(), "0".to_owned());
-        let (build, instructions) = ("0+test".to_owned(), String::new());
-        let register = Register { pid: 1, host, device, threads: 1, memory_bytes, version, build, instructions };
+        let register = Register { memory_bytes, build: "0+test".to_owned(), ..Register::cpu("test") };
         let id = client.register(&register).await.unwrap().worker_id;
         Self { client, id }
     }

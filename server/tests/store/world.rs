@@ -114,16 +114,7 @@ impl World {
 }
 
 pub(crate) async fn register(store: &Store) -> WorkerId {
-    let register = Register {
-        pid: 1,
-        host: "here".to_owned(),
-        device: "cpu".to_owned(),
-        threads: 1,
-        memory_bytes: None,
-        version: "0".to_owned(),
-        build: "0+test".to_owned(),
-        instructions: String::new(),
-    };
+    let register = Register { build: "0+test".to_owned(), ..Register::cpu("here") };
     store.register(TOKEN, register).await.unwrap().worker_id
 }
 

@@ -99,16 +99,7 @@ impl World {
         let store = open(&folder.join("life-0")).await?;
         let mut workers = Vec::new();
         for pid in 0..3 {
-            let register = Register {
-                pid,
-                host: "here".to_owned(),
-                device: "cpu".to_owned(),
-                threads: 1,
-                memory_bytes: None,
-                version: "0".to_owned(),
-                build: String::new(),
-                instructions: String::new(),
-            };
+            let register = Register { pid, ..Register::cpu("here") };
             workers.push(store.register(TOKEN, register).await?.worker_id);
         }
         let given = vec![Vec::new(); workers.len()];

@@ -72,16 +72,7 @@ impl FakeWorker {
     }
 
     async fn register(&mut self, client: &Client) -> Step {
-        let register = Register {
-            pid: 1,
-            host: "nowhere".to_owned(),
-            device: "cpu".to_owned(),
-            threads: 1,
-            memory_bytes: None,
-            version: "0".to_owned(),
-            build: String::new(),
-            instructions: String::new(),
-        };
+        let register = Register::cpu("nowhere");
         match client.register(&register).await {
             Ok(registered) => self.id = Some(registered.worker_id),
             Err(_) => return Step::Wait,

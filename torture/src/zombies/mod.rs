@@ -60,16 +60,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Summary> {
     let (_server, _) = site.start_ready().await?;
     let client = site.client()?;
     let mut dice = Dice::new(plan.seed, 2);
-    let register = Register {
-        pid: 1,
-        host: "heir".to_owned(),
-        device: "cpu".to_owned(),
-        threads: 1,
-        memory_bytes: None,
-        version: "0".to_owned(),
-        build: String::new(),
-        instructions: String::new(),
-    };
+    let register = Register::cpu("heir");
     let heir = client.register(&register).await?.worker_id;
     let (mut risen, mut started, mut late, mut refused) = (0, 0, 0, 0);
     while risen < plan.zombies {

@@ -76,16 +76,7 @@ struct Undead {
 /// Where it cannot begin.
 pub async fn walk(server: &str, token: String, log: &Path) -> anyhow::Result<()> {
     let client = Client::new(server, Some(token))?;
-    let register = Register {
-        pid: std::process::id(),
-        host: "zombie".to_owned(),
-        device: "cpu".to_owned(),
-        threads: 1,
-        memory_bytes: None,
-        version: "0".to_owned(),
-        build: String::new(),
-        instructions: String::new(),
-    };
+    let register = Register::cpu("zombie");
     let worker = client.register(&register).await?.worker_id;
     let claim = ClaimRequest { worker_id: worker, max: 1, small: false, wait_seconds: 20.0 };
     let Some(ClaimedRun { run_id: run, attempt, .. }) = client.claim(&claim).await?.runs.pop() else { bail!("nothing was queued") };

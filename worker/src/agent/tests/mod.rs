@@ -47,16 +47,7 @@ impl World {
         };
         let agent = Agent {
             server,
-            register: Register {
-                pid: 1,
-                host: String::new(),
-                device: "cpu".to_owned(),
-                threads: 1,
-                memory_bytes: None,
-                version: String::new(),
-                build: String::new(),
-                instructions: String::new(),
-            },
+            register: Register::cpu("here"),
             worker_id: AtomicI64::new(0),
             registering: Mutex::default(),
             held: HeldRuns::default(),

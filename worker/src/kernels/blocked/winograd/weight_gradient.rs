@@ -45,18 +45,13 @@ impl Across {
         let padded = outputs.next_multiple_of(if narrow.is_narrow() { OCTET } else { LANES });
         Self { isa: if padded.is_multiple_of(LANES) && !isa.has_few_registers() { isa } else { narrow }, padded }
     }
-
-    /// Vectors of sixteen from one point to the next: odd, as [`point_step`] is.
-    fn step(self) -> usize {
-        (GROUP * self.padded) | 1
-    }
 }
 
 /// The parts of scratch memory, in vectors of sixteen: transformed inputs, transformed gradients, a tile of the gradient,
 /// sums.
 fn scratch_parts(inputs: usize, padded: usize) -> [usize; 4] {
     let points = POINTS * POINTS;
-    [points * point_step(inputs), points * ((GROUP * padded) | 1), POSITIONS * padded, points * inputs * padded / LANES]
+    [points * point_step(inputs), points * point_step(padded), POSITIONS * padded, points * inputs * padded / LANES]
 }
 
 /// Vectors of scratch memory that [`gradient`] needs.
@@ -183,8 +178,8 @@ for_each_isa! {
     /// Transforms the `t`-th tile of a group, as [`transpose`] left it, to `[point][tile of the group][lane][channel]`.
     fn transform_gradient[V](transposed: &[Lanes], t: usize, live: usize, across: Across, gradients: &mut [Lanes]) {
         let padded = across.padded;
-        let step = across.step() * LANES;
-        assert_eq!((transposed.len(), gradients.len()), (POSITIONS * padded, POINTS * POINTS * across.step()), "wrong lengths");
+        let step = point_step(padded) * LANES;
+        assert_eq!((transposed.len(), gradients.len()), (POSITIONS * padded, POINTS * POINTS * point_step(padded)), "wrong lengths");
         assert!(t < GROUP && live <= LANES && padded.is_multiple_of(width::<V>()), "tile, lanes or vectors that are not there");
         // Within a position: lanes below `LANES` of `padded` numbers each, whole vectors. Within a point: as many of `GROUP` tiles.
         let (from, into) = (numbers(transposed).as_ptr(), numbers_mut(gradients).as_mut_ptr().add(t * LANES * padded));
@@ -222,7 +217,7 @@ for_each_isa! {
         sums: &mut [Lanes],
     ) {
         let ((inputs, tiles, live), padded) = (extent, across.padded);
-        let (input_step, gradient_step) = (point_step(inputs), across.step());
+        let (input_step, gradient_step) = (point_step(inputs), point_step(padded));
         assert!(points.len() == POINTS * POINTS * input_step && gradients.len() == POINTS * POINTS * gradient_step, "wrong lengths");
         assert!(tiles <= GROUP && live <= LANES && padded.is_multiple_of(width::<V>()), "tiles, lanes or vectors that are not there");
         assert_eq!(sums.len() * LANES, POINTS * POINTS * inputs * padded, "sums do not fit");

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use trainyard_wire::retention::RetentionPolicy;
 
+use crate::store::DELETED_KEPT;
+
 /// Everything [`Server::start`](crate::Server::start) needs to know.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -23,6 +25,8 @@ pub struct ServerConfig {
     pub worker_token_file: Option<PathBuf>,
     /// Which files of finished runs the server lets go of by itself; all are kept without.
     pub retention: Option<RetentionPolicy>,
+    /// How long a deleted run can be restored before it is removed for good.
+    pub deleted_kept: Duration,
     pub limits: Limits,
 }
 
@@ -37,6 +41,7 @@ impl ServerConfig {
             admin_token_file: None,
             worker_token_file: None,
             retention: None,
+            deleted_kept: DELETED_KEPT,
             limits: Limits::default(),
         }
     }

@@ -59,7 +59,8 @@ impl Server {
         if trainyard_faults::INJECTS {
             tracing::warn!("this build can be made to fail (feature `inject`): it is for tests and not for use");
         }
-        let options = StoreOptions { lease: config.lease, retention: config.retention, ..StoreOptions::default() };
+        let (lease, retention, deleted_kept) = (config.lease, config.retention, config.deleted_kept);
+        let options = StoreOptions { lease, retention, deleted_kept, ..StoreOptions::default() };
         let store = Store::open(&config.data_dir, options).await?;
         match Self::serve(config, store.clone()).await {
             Ok(server) => Ok(server),

@@ -36,7 +36,7 @@ pub(crate) struct RunsArgs {
 
 impl RunsArgs {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let query = RunQuery { state: self.state, kind: self.kind, job: self.job, limit: Some(self.limit) };
+        let query = RunQuery { state: self.state, kind: self.kind, job: self.job, limit: Some(self.limit), ..RunQuery::default() };
         let page = self.connection.client()?.runs(&query).await?;
         if self.json {
             print_json(&page)?;

@@ -26,6 +26,7 @@ fn job() -> NewJob {
     NewJob {
         name: None,
         tags: BTreeMap::new(),
+        project: None,
         priority: 0,
         kind: Kind::Regression,
         sweep: Default::default(),
@@ -41,7 +42,7 @@ async fn a_commit_that_fails_or_panics_is_settled_and_the_writer_goes_on() {
     let places = [(Place::CommitBefore, false), (Place::CommitAfter, true), (Place::AnswerBefore, true)];
     for ((place, committed), kind) in places.into_iter().flat_map(|place| [(place, "error"), (place, "panic")]) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), StoreOptions { lease: LEASE, upkeep: false, retention: None }).await.unwrap();
+        let store = Store::open(folder.path(), StoreOptions { lease: LEASE, upkeep: false, ..StoreOptions::default() }).await.unwrap();
         let register = Register::cpu("here");
         let worker = store.register(TOKEN, register).await.unwrap().worker_id;
         store.submit(job()).await.unwrap();

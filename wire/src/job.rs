@@ -33,6 +33,9 @@ pub struct Job {
     pub id: JobId,
     pub name: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// The group that its runs belong to, unless they were put elsewhere.
+    #[serde(default)]
+    pub project: Option<String>,
     pub kind: Kind,
     pub priority: i32,
     /// How many of the job's runs are in each state; states without a run are left out.

@@ -5,6 +5,7 @@
 //! specs: an unknown field is an error with its JSON pointer, see [`spec`]) and ordinary serde where our own programs talk.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod annotation;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod compare;

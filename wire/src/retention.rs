@@ -8,7 +8,7 @@ use crate::RunId;
 /// Which files of finished runs may go: the body of `POST /v1/retention`.
 ///
 /// Every limit that is given protects: a run loses files only if it finished long enough ago, is not among the newest, and there are too
-/// many bytes. Runs whose job has the tag `keep`, whatever its value, lose nothing, nor do runs that have not finished. A run that loses
+/// many bytes. Runs that have the tag `keep`, whatever its value, lose nothing, nor do runs that have not finished. A run that loses
 /// files keeps its row, metrics, events, logs and certificates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

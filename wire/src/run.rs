@@ -27,10 +27,16 @@ pub struct Progress {
 pub struct Run {
     pub id: RunId,
     pub job_id: JobId,
-    /// The job's name.
+    /// The job's, unless the run was given one of its own.
     pub name: Option<String>,
-    /// The job's tags.
+    /// The group that it belongs to: the job's, unless it was put elsewhere.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The job's, with what was set and taken away on the run.
     pub tags: BTreeMap<String, String>,
+    /// What people wrote about it.
+    #[serde(default)]
+    pub notes: Option<String>,
     pub priority: i32,
     pub state: RunState,
     pub stop_reason: Option<StopReason>,
@@ -57,6 +63,9 @@ pub struct Run {
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// Lists leave it out since then, unless archived runs are asked for.
+    #[serde(default)]
+    pub archived_at: Option<Timestamp>,
 }
 
 words!(
@@ -92,8 +101,9 @@ pub struct Event {
     pub run_id: RunId,
     pub time: Timestamp,
     /// `queued`, `claimed`, `checkpoint`, `released`, `lease_expired`, `cancel_requested`, `pause_requested`, `paused`,
-    /// `resumed`, `retried`, `succeeded`, `failed`, `cancelled`, `verified` (it was executed again, see `POST /v1/runs/{id}/verify`), or
-    /// `pruned` (its files went, see `POST /v1/retention`).
+    /// `resumed`, `retried`, `succeeded`, `failed`, `cancelled`, `verified` (it was executed again, see `POST /v1/runs/{id}/verify`),
+    /// `pruned` (its files went, see `POST /v1/retention`), `annotated` (name, project, tags or notes), `archived`, `unarchived`, `deleted`
+    /// or `restored`.
     pub kind: String,
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,

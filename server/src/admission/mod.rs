@@ -66,6 +66,7 @@ pub(crate) enum AdmissionError {
 pub(crate) struct Plan {
     pub(crate) name: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) project: Option<String>,
     pub(crate) priority: i32,
     pub(crate) kind: Kind,
     pub(crate) sweep: Sweep,
@@ -112,7 +113,7 @@ async fn in_turn<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static
 }
 
 fn plan(submission: Submission, facts: &Facts, limits: &Limits, asked: Asked) -> Result<Plan, Vec<FieldError>> {
-    let Submission { name, tags, priority, sweep, points } = submission;
+    let Submission { name, tags, project, priority, sweep, points } = submission;
     // A submission has at least one point, and all of one kind.
     let kind = points.first().map_or(Kind::Regression, |point| point.spec.kind());
     let mut runs = Vec::with_capacity(points.len());
@@ -141,7 +142,7 @@ fn plan(submission: Submission, facts: &Facts, limits: &Limits, asked: Asked) ->
     for run in runs.iter_mut().take(told) {
         run.theory = theorist.theory(&run.spec);
     }
-    Ok(Plan { name, tags, priority, kind, sweep, runs, warnings })
+    Ok(Plan { name, tags, project, priority, kind, sweep, runs, warnings })
 }
 
 /// Whether a worker may take the run together with others.

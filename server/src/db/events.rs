@@ -116,11 +116,11 @@ pub(crate) async fn changed_runs(
     Ok(rows)
 }
 
-/// Those of these runs that do not exist.
+/// Those of these runs that do not exist, or are deleted.
 pub(crate) async fn missing_runs(conn: &mut SqliteConnection, runs: &[RunId]) -> Result<Vec<RunId>> {
     let runs = super::to_json("list of runs", &runs)?;
     let missing = sqlx::query_scalar!(
-        r#"SELECT CAST(value AS INTEGER) AS "id!: i64" FROM json_each(?) WHERE value NOT IN (SELECT id FROM runs)"#,
+        r#"SELECT CAST(value AS INTEGER) AS "id!: i64" FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = value AND runs.deleted_at IS NULL)"#,
         runs,
     );
     Ok(missing.fetch_all(conn).await?.into_iter().map(RunId).collect())

@@ -14,9 +14,10 @@ pub(crate) async fn insert(conn: &mut SqliteConnection, job: &NewJob, revision: 
     let sweep = if job.sweep.is_empty() { None } else { Some(to_json("sweep", &job.sweep)?) };
     let (kind, priority) = (job.kind.as_str(), i64::from(job.priority));
     let id = sqlx::query!(
-        "INSERT INTO jobs (name, tags, kind, priority, sweep, created_at, revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs (name, tags, project, kind, priority, sweep, created_at, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         job.name,
         tags,
+        job.project,
         kind,
         priority,
         sweep,
@@ -39,6 +40,7 @@ struct JobRow {
     id: i64,
     name: Option<String>,
     tags: String,
+    project: Option<String>,
     kind: String,
     priority: i64,
     sweep: Option<String>,
@@ -52,6 +54,7 @@ impl JobRow {
             id: JobId(self.id),
             name: self.name,
             tags: from_json("job's tags", &self.tags)?,
+            project: self.project,
             kind: parse("job's kind", &self.kind)?,
             priority: i32::try_from(self.priority).unwrap_or_default(),
             run_count: states.values().sum(),
@@ -64,16 +67,16 @@ impl JobRow {
     }
 }
 
-/// Jobs, newest first, without their runs' ids; one more than the limit, if there is.
+/// Jobs of which a run is left, newest first, without their runs' ids; one more than the limit, if there is.
 pub(crate) async fn list(conn: &mut SqliteConnection, filter: &JobFilter) -> Result<Vec<Job>> {
     let before = filter.before.map_or(i64::MAX, |id| id.0);
     let (kind, state) = (filter.kind.map(|kind| kind.as_str()), filter.state.map(|state| state.as_str()));
     let limit = i64::from(filter.limit) + 1;
     let rows = sqlx::query_as!(
         JobRow,
-        "SELECT id, name, tags, kind, priority, sweep, created_at, revision FROM jobs
+        "SELECT id, name, tags, project, kind, priority, sweep, created_at, revision FROM jobs
          WHERE id < ?1 AND verifies IS NULL AND (?2 IS NULL OR kind = ?2)
-             AND (?3 IS NULL OR EXISTS (SELECT 1 FROM runs WHERE runs.job_id = jobs.id AND runs.state = ?3))
+             AND EXISTS (SELECT 1 FROM runs WHERE runs.job_id = jobs.id AND (?3 IS NULL OR runs.state = ?3) AND runs.shelf < 3)
          ORDER BY id DESC LIMIT ?4",
         before,
         kind,
@@ -87,21 +90,26 @@ pub(crate) async fn list(conn: &mut SqliteConnection, filter: &JobFilter) -> Res
     rows.into_iter().map(|row| row_with_states(row, &mut states)).collect()
 }
 
-/// One job, with its runs' ids.
+/// One job of which a run is left, with its runs' ids.
 pub(crate) async fn get(conn: &mut SqliteConnection, id: JobId) -> Result<Option<Job>> {
-    let row = sqlx::query_as!(JobRow, "SELECT id, name, tags, kind, priority, sweep, created_at, revision FROM jobs WHERE id = ?", id.0)
-        .fetch_optional(&mut *conn)
-        .await?;
+    let row =
+        sqlx::query_as!(JobRow, "SELECT id, name, tags, project, kind, priority, sweep, created_at, revision FROM jobs WHERE id = ?", id.0)
+            .fetch_optional(&mut *conn)
+            .await?;
     let Some(row) = row else { return Ok(None) };
     let mut states = states(conn, &[id.0]).await?;
     let mut job = row_with_states(row, &mut states)?;
+    if job.run_count == 0 {
+        return Ok(None);
+    }
     job.run_ids = run_ids(conn, id).await?;
     Ok(Some(job))
 }
 
-/// The ids of a job's runs, in sweep order.
+/// The ids of a job's runs that are not deleted, in sweep order.
 pub(crate) async fn run_ids(conn: &mut SqliteConnection, id: JobId) -> Result<Vec<RunId>> {
-    let ids = sqlx::query_scalar!(r#"SELECT id AS "id!" FROM runs WHERE job_id = ? ORDER BY id"#, id.0).fetch_all(conn).await?;
+    let ids =
+        sqlx::query_scalar!(r#"SELECT id AS "id!" FROM runs WHERE job_id = ? AND shelf < 3 ORDER BY id"#, id.0).fetch_all(conn).await?;
     Ok(ids.into_iter().map(RunId).collect())
 }
 
@@ -110,11 +118,12 @@ fn row_with_states(row: JobRow, states: &mut HashMap<i64, BTreeMap<RunState, u64
     row.job(states)
 }
 
-/// How many runs of each job are in each state.
+/// How many runs of each job are in each state, without those that are deleted.
 async fn states(conn: &mut SqliteConnection, jobs: &[i64]) -> Result<HashMap<i64, BTreeMap<RunState, u64>>> {
     let jobs = to_json("list of jobs", &jobs)?;
     let rows = sqlx::query!(
-        r#"SELECT job_id, state, COUNT(*) AS "count!: i64" FROM runs WHERE job_id IN (SELECT value FROM json_each(?)) GROUP BY job_id, state"#,
+        r#"SELECT job_id, state, COUNT(*) AS "count!: i64" FROM runs
+           WHERE job_id IN (SELECT value FROM json_each(?)) AND shelf < 3 GROUP BY job_id, state"#,
         jobs,
     )
     .fetch_all(conn)

@@ -4,6 +4,7 @@
 //! without a database needs). They decide nothing: what may happen when is the store's matter. Only the writer's connection may be
 //! given to those that change something.
 
+pub(crate) mod annotations;
 pub(crate) mod artifacts;
 pub(crate) mod certificates;
 pub(crate) mod check;
@@ -13,16 +14,19 @@ pub(crate) mod datasets;
 pub(crate) mod events;
 pub(crate) mod idempotency;
 pub(crate) mod jobs;
+pub(crate) mod listing;
 pub(crate) mod logs;
 pub(crate) mod metric_blocks;
 pub(crate) mod metrics;
 pub(crate) mod problems;
+pub(crate) mod removal;
 pub(crate) mod retention;
 pub(crate) mod revision;
 pub(crate) mod run_rows;
 pub(crate) mod runs;
 pub(crate) mod tokens;
 pub(crate) mod verifications;
+pub(crate) mod views;
 pub(crate) mod workers;
 
 use std::fmt::Display;

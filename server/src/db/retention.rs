@@ -24,7 +24,8 @@ pub(crate) async fn prunable(conn: &mut SqliteConnection, protection: Protection
              FROM (SELECT DISTINCT run_id FROM artifacts) AS with_files
              JOIN runs ON runs.id = with_files.run_id
              JOIN jobs ON jobs.id = runs.job_id
-             WHERE runs.finished_at IS NOT NULL AND json_type(jobs.tags, '$.keep') IS NULL
+             WHERE runs.finished_at IS NOT NULL 
+                 AND json_type(CASE WHEN runs.own_tags IS NULL THEN jobs.tags ELSE json_patch(jobs.tags, runs.own_tags) END, '$.keep') IS NULL
              ORDER BY runs.finished_at DESC, runs.id DESC
              LIMIT -1 OFFSET ?1
          )

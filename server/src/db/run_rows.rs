@@ -8,13 +8,15 @@ use trainyard_wire::run::{Progress, Run};
 use trainyard_wire::{Attempt, JobId, Revision, RunId, RunState, Timestamp, WorkerId};
 
 use super::{Result, from_json, number, parse, parse_option, to_json, unsigned};
-use crate::store::RunFilter;
+use crate::store::{RunFilter, Shelves};
 
 struct RunRow {
     id: i64,
     job_id: i64,
     name: Option<String>,
+    project: Option<String>,
     tags: String,
+    notes: Option<String>,
     priority: i64,
     state: String,
     stop_reason: Option<String>,
@@ -33,6 +35,7 @@ struct RunRow {
     created_at: i64,
     started_at: Option<i64>,
     finished_at: Option<i64>,
+    archived_at: Option<i64>,
 }
 
 impl RunRow {
@@ -41,7 +44,9 @@ impl RunRow {
             id: RunId(self.id),
             job_id: JobId(self.job_id),
             name: self.name,
-            tags: from_json("job's tags", &self.tags)?,
+            project: self.project,
+            tags: from_json("run's tags", &self.tags)?,
+            notes: self.notes,
             priority: i32::try_from(self.priority).unwrap_or_default(),
             state: parse("run's state", &self.state)?,
             stop_reason: parse_option("stop reason", self.stop_reason.as_deref())?,
@@ -63,6 +68,7 @@ impl RunRow {
             created_at: Timestamp(self.created_at),
             started_at: self.started_at.map(Timestamp),
             finished_at: self.finished_at.map(Timestamp),
+            archived_at: self.archived_at.map(Timestamp),
         })
     }
 }
@@ -72,9 +78,10 @@ macro_rules! run_rows {
     ($condition:literal, $($argument:expr),+) => {
         sqlx::query_as!(
             RunRow,
-            "SELECT id, job_id, name, tags, priority, state, stop_reason, error, spec, sweep_point, attempt, worker_id, requested, step,
-                 total_steps, epoch, eta_seconds, result, revision, created_at, started_at, finished_at
-             FROM run_rows WHERE " + $condition,
+            r#"SELECT id, job_id, name AS "name?: String", project AS "project?: String", tags AS "tags!: String", notes, priority, state,
+                 stop_reason, error, spec, sweep_point, attempt, worker_id, requested, step, total_steps, epoch, eta_seconds, result,
+                 revision, created_at, started_at, finished_at, archived_at
+             FROM run_rows WHERE "# + $condition,
             $($argument),+
         )
     };
@@ -85,39 +92,87 @@ macro_rules! run_rows {
 pub(crate) async fn list(conn: &mut SqliteConnection, filter: &RunFilter) -> Result<Vec<Run>> {
     let before = filter.before.map_or(i64::MAX, |id| id.0);
     let (state, kind) = (filter.state.map(RunState::as_str), filter.kind.map(|kind| kind.as_str()));
+    let Shelves { first, last } = filter.shelves;
     let limit = i64::from(filter.limit) + 1;
-    // A query for each index that can serve the filter.
+    // A query for each index that can serve the filter and has the runs in order; the + keeps the index over shelves out of it.
     let rows = match (filter.job, state) {
         (Some(job), state) => {
             run_rows!(
-                "job_id = ?1 AND id < ?2 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR kind = ?4) ORDER BY id DESC LIMIT ?5",
+                "job_id = ?1 AND id < ?2 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR kind = ?4)
+                     AND (+shelf BETWEEN ?6 AND ?7 OR +shelf = 2) ORDER BY id DESC LIMIT ?5",
                 job.0,
                 before,
                 state,
                 kind,
-                limit
+                limit,
+                first,
+                last
             )
             .fetch_all(&mut *conn)
             .await?
         }
         (None, Some(state)) => {
             run_rows!(
-                "state = ?1 AND id < ?2 AND verifies IS NULL AND (?3 IS NULL OR kind = ?3) ORDER BY id DESC LIMIT ?4",
+                "state = ?1 AND id < ?2 AND (?3 IS NULL OR kind = ?3) AND +shelf BETWEEN ?5 AND ?6 ORDER BY id DESC LIMIT ?4",
                 state,
                 before,
                 kind,
-                limit
+                limit,
+                first,
+                last
             )
             .fetch_all(&mut *conn)
             .await?
         }
         (None, None) => {
-            run_rows!("id < ?1 AND verifies IS NULL AND (?2 IS NULL OR kind = ?2) ORDER BY id DESC LIMIT ?3", before, kind, limit)
-                .fetch_all(&mut *conn)
-                .await?
+            run_rows!(
+                "id < ?1 AND (?2 IS NULL OR kind = ?2) AND +shelf BETWEEN ?4 AND ?5 ORDER BY id DESC LIMIT ?3",
+                before,
+                kind,
+                limit,
+                first,
+                last
+            )
+            .fetch_all(&mut *conn)
+            .await?
         }
     };
     with_summaries(conn, rows).await
+}
+
+/// How many runs [`list`] has on all its pages.
+pub(crate) async fn count(conn: &mut SqliteConnection, filter: &RunFilter) -> Result<u64> {
+    let (state, kind) = (filter.state.map(RunState::as_str), filter.kind.map(|kind| kind.as_str()));
+    let Shelves { first, last } = filter.shelves;
+    // Each reads one index and no row.
+    let count = match filter.job {
+        Some(job) if kind.is_none() => {
+            let count = sqlx::query_scalar!(
+                r#"SELECT COUNT(*) AS "count!: i64" FROM runs INDEXED BY runs_of_job
+                   WHERE job_id = ?1 AND (?2 IS NULL OR state = ?2) AND (shelf BETWEEN ?3 AND ?4 OR shelf = 2)"#,
+                job.0,
+                state,
+                first,
+                last,
+            );
+            count.fetch_one(conn).await?
+        }
+        job => {
+            let job = job.map(|job| job.0);
+            let count = sqlx::query_scalar!(
+                r#"SELECT COUNT(*) AS "count!: i64" FROM runs INDEXED BY runs_on_shelf
+                   WHERE shelf >= ?1 AND (shelf <= ?2 OR (?3 IS NOT NULL AND shelf = 2)) AND (?3 IS NULL OR job_id = ?3)
+                       AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR kind = ?5)"#,
+                first,
+                last,
+                job,
+                state,
+                kind,
+            );
+            count.fetch_one(conn).await?
+        }
+    };
+    Ok(unsigned(count))
 }
 
 /// The runs with these ids that exist, by id; without the numbers of inline problems.
@@ -156,8 +211,10 @@ async fn summaries(conn: &mut SqliteConnection, runs: &[i64]) -> Result<HashMap<
     Ok(summaries)
 }
 
-/// How many runs are in each state.
+/// How many runs are in each state, without those that are deleted.
 pub(crate) async fn counts(conn: &mut SqliteConnection) -> Result<BTreeMap<RunState, u64>> {
-    let rows = sqlx::query!(r#"SELECT state, COUNT(*) AS "count!: i64" FROM runs GROUP BY state"#).fetch_all(conn).await?;
+    let rows =
+        sqlx::query!(r#"SELECT state, COUNT(*) AS "count!: i64" FROM runs INDEXED BY runs_on_shelf WHERE shelf <= 2 GROUP BY state"#);
+    let rows = rows.fetch_all(conn).await?;
     rows.into_iter().map(|row| Ok((parse("run's state", &row.state)?, unsigned(row.count)))).collect()
 }

@@ -27,12 +27,14 @@ pub(crate) struct RunCore {
     /// The last attempt that its worker ended, and how.
     pub(crate) ended: Option<(Attempt, Outcome)>,
     pub(crate) checkpoint_step: Option<u64>,
+    /// Nobody but upkeep and who restores it knows of it any more.
+    pub(crate) deleted: bool,
 }
 
 pub(crate) async fn core(conn: &mut SqliteConnection, id: RunId) -> Result<Option<RunCore>> {
     let row = sqlx::query!(
         r#"SELECT job_id, state, stop_reason, attempt, lost_attempts, worker_id, workers.token_id AS "holder?: i64", requested,
-             ended_attempt, ended_outcome, checkpoint_step
+             ended_attempt, ended_outcome, checkpoint_step, deleted_at IS NOT NULL AS "deleted!: bool"
          FROM runs LEFT JOIN workers ON workers.id = runs.worker_id WHERE runs.id = ?"#,
         id.0,
     )
@@ -52,6 +54,7 @@ pub(crate) async fn core(conn: &mut SqliteConnection, id: RunId) -> Result<Optio
         requested: parse_option("requested action", row.requested.as_deref())?,
         ended: row.ended_attempt.map(Attempt).zip(outcome),
         checkpoint_step: row.checkpoint_step.map(unsigned),
+        deleted: row.deleted,
     }))
 }
 
@@ -95,8 +98,10 @@ pub(crate) async fn insert(
     Ok(RunId(first))
 }
 
+/// The revision of a run that is not deleted.
 pub(crate) async fn revision(conn: &mut SqliteConnection, id: RunId) -> Result<Option<Revision>> {
-    Ok(sqlx::query_scalar!("SELECT revision FROM runs WHERE id = ?", id.0).fetch_optional(conn).await?.map(Revision))
+    let revision = sqlx::query_scalar!("SELECT revision FROM runs WHERE id = ? AND deleted_at IS NULL", id.0);
+    Ok(revision.fetch_optional(conn).await?.map(Revision))
 }
 
 /// A run that a worker holds.

@@ -24,8 +24,8 @@ pub(crate) async fn queue(conn: &mut SqliteConnection, run: &RunCore, revision: 
     .await?
     .last_insert_rowid();
     let again = sqlx::query!(
-        "INSERT INTO runs (job_id, kind, priority, state, created_at, revision, spec, problem_sha256, sweep_point, small, total_steps)
-         SELECT ?1, kind, priority, 'queued', ?2, ?3, spec, problem_sha256, sweep_point, small, total_steps FROM runs WHERE id = ?4",
+        "INSERT INTO runs (job_id, kind, priority, state, created_at, revision, spec, problem_sha256, sweep_point, small, total_steps, hidden)
+         SELECT ?1, kind, priority, 'queued', ?2, ?3, spec, problem_sha256, sweep_point, small, total_steps, 1 FROM runs WHERE id = ?4",
         job,
         now.0,
         revision.0,
@@ -52,12 +52,13 @@ pub(crate) async fn is_verification(conn: &mut SqliteConnection, job: JobId) -> 
     Ok(verifies.is_some())
 }
 
-/// The verification of a run, if one was asked for.
+/// The verification of a run that is not deleted, if one was asked for.
 pub(crate) async fn get(conn: &mut SqliteConnection, run: RunId) -> Result<Option<Verification>> {
     let row = sqlx::query!(
         r#"SELECT again_id AS "again_id!: i64", runs.state AS "state!: String", requested_at AS "requested_at!: i64", findings,
              compared_at
-         FROM verifications JOIN runs ON runs.id = again_id WHERE run_id = ?"#,
+         FROM verifications JOIN runs ON runs.id = again_id JOIN runs AS original ON original.id = run_id AND original.deleted_at IS NULL
+         WHERE run_id = ?"#,
         run.0,
     )
     .fetch_optional(conn)
@@ -91,7 +92,9 @@ pub(crate) async fn get(conn: &mut SqliteConnection, run: RunId) -> Result<Optio
 /// The runs whose execution that followed has ended and was not compared yet, with that execution.
 pub(crate) async fn to_compare(conn: &mut SqliteConnection) -> Result<Vec<(RunId, RunId)>> {
     let rows = sqlx::query!(
-        r#"SELECT run_id AS "run_id!: i64", again_id AS "again_id!: i64" FROM verifications JOIN runs ON runs.id = again_id
+        r#"SELECT run_id AS "run_id!: i64", again_id AS "again_id!: i64" FROM verifications
+         JOIN runs ON runs.id = again_id AND runs.deleted_at IS NULL
+         JOIN runs AS original ON original.id = run_id AND original.deleted_at IS NULL
          WHERE verdict IS NULL AND runs.finished_at IS NOT NULL ORDER BY run_id"#,
     );
     Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (RunId(row.run_id), RunId(row.again_id))).collect())

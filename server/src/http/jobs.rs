@@ -94,6 +94,7 @@ async fn submit_asked(
     let job = NewJob {
         name: plan.name,
         tags: plan.tags,
+        project: plan.project,
         priority: plan.priority,
         kind: plan.kind,
         sweep: plan.sweep,

@@ -7,6 +7,7 @@
 
 mod access;
 mod actions;
+mod annotations;
 pub(crate) mod app;
 mod artifacts;
 mod backups;
@@ -25,6 +26,7 @@ mod headers;
 mod health;
 mod history;
 mod jobs;
+mod listing;
 pub(crate) mod origin;
 mod pace;
 mod paging;
@@ -36,6 +38,7 @@ mod runs;
 pub(crate) mod sessions;
 mod tools;
 mod verification;
+mod views;
 mod worker_protocol;
 
 use axum::Router;
@@ -73,8 +76,16 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(actions::pause_job))
         .add(SUBMIT, routes!(actions::resume_job))
         .add(SUBMIT, routes!(actions::retry_job))
-        .add(READ, routes!(runs::list))
+        .add(READ, routes!(listing::list))
+        .add(SUBMIT, routes!(annotations::act))
         .add(READ, routes!(runs::get))
+        .add(SUBMIT, routes!(annotations::patch))
+        .add(SUBMIT, routes!(annotations::delete))
+        .add(SUBMIT, routes!(annotations::restore))
+        .add(READ, routes!(listing::projects))
+        .add(READ, routes!(views::list))
+        .add(SUBMIT, routes!(views::put))
+        .add(SUBMIT, routes!(views::delete))
         .add(READ, routes!(runs::events))
         .add(READ, routes!(runs::logs))
         .add(READ, routes!(runs::theory))

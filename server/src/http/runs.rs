@@ -1,4 +1,4 @@
-//! `/v1/runs`: lists, one run (with long poll), its events, logs, theory and certificates, and actions on it.
+//! `/v1/runs/{id}`: one run (with long poll), its events, logs, theory and certificates.
 
 use std::time::Duration;
 
@@ -8,9 +8,8 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use trainyard_wire::run::{Certificates, Event, LogLine, Run};
-use trainyard_wire::state::Kind;
 use trainyard_wire::theory::RegressionTheory;
-use trainyard_wire::{JobId, Page, Problem, Revision, RunId, RunState};
+use trainyard_wire::{Page, Problem, Revision, RunId};
 use utoipa::IntoParams;
 
 use super::app::{App, Shared};
@@ -19,45 +18,6 @@ use super::extract::{Path, Query};
 use super::problem::ApiError;
 use super::{paging, prefer};
 use crate::admission;
-use crate::store::RunFilter;
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct RunsQuery {
-    state: Option<RunState>,
-    kind: Option<Kind>,
-    /// Only the runs of this job.
-    job: Option<i64>,
-    /// 1 to 1000 (100).
-    limit: Option<u32>,
-    /// From the `Link` of the page before.
-    cursor: Option<String>,
-}
-
-/// The runs, newest first, without the numbers of inline problems.
-#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(RunsQuery),
-    responses((status = 200, body = Page<Run>), (status = 304, description = "Nothing changed")))]
-pub(crate) async fn list(
-    State(app): State<Shared>,
-    Query(query): Query<RunsQuery>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, ApiError> {
-    let filter = RunFilter {
-        state: query.state,
-        kind: query.kind,
-        job: query.job.map(JobId),
-        before: paging::decode_cursor(query.cursor.as_deref())?,
-        limit: paging::limit(query.limit)?,
-    };
-    let revision = app.store.revision();
-    if let Some(unchanged) = not_modified(&headers, revision) {
-        return Ok(unchanged);
-    }
-    let slice = app.store.runs(filter).await?;
-    let next = slice.items.last().filter(|_| slice.more).map(|run| paging::next_link(&uri, &run.id)).transpose()?;
-    Ok(([etag(revision)], next.map(|link| [link]), JsonAnswer(Page { items: slice.items })).into_response())
-}
 
 /// One run.
 ///

@@ -53,7 +53,7 @@ impl Store {
     pub async fn run_action(&self, id: RunId, action: Action) -> Result<Run, ActionError> {
         let write = self.inner.writer.write::<_, ActionError, _>(move |transaction| {
             async move {
-                let run = db::runs::core(&mut transaction.conn, id).await?.ok_or(ActionError::NotFound)?;
+                let run = db::runs::core(&mut transaction.conn, id).await?.filter(|run| !run.deleted).ok_or(ActionError::NotFound)?;
                 let step = decide(&run, action).ok_or(ActionError::Illegal { action, state: run.state })?;
                 transaction.perform(&run, step).await?;
                 let mut run = db::run_rows::by_id(&mut transaction.conn, &[id]).await?.pop().ok_or(ActionError::NotFound)?;

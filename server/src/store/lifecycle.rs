@@ -231,6 +231,7 @@ mod tests {
             requested: None,
             ended: None,
             checkpoint_step: None,
+            deleted: false,
         }
     }
 

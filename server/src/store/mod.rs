@@ -7,13 +7,16 @@
 //! the writer after the commit, so a caller that goes away in between leaves nothing half done.
 
 mod actions;
+mod annotations;
 mod artifacts;
 mod backup;
 mod datasets;
 mod feed;
 mod jobs;
 mod lifecycle;
+mod listing;
 mod metrics;
+mod removal;
 mod reports;
 mod retention;
 mod runs;
@@ -21,6 +24,7 @@ mod submit;
 mod tokens;
 mod upkeep;
 mod verification;
+mod views;
 mod workers;
 mod writer;
 
@@ -45,17 +49,23 @@ use feed::Feed;
 use writer::{Followers, Writer};
 
 pub use actions::{Action, ActionError};
+pub use annotations::AnnotateError;
 pub use artifacts::{ArtifactFile, NewArtifact};
 pub use backup::{Backup, BackupFile};
 pub use datasets::{DatasetError, NewDataset, NewDatasetFile};
 pub use feed::{Commit, NewsPage, Told};
 pub use jobs::JobFilter;
+pub use listing::{Bound, Comparison, MetricFilter, Place, RunPage, RunSearch, Shelves, Sort, SortKey, Statistic, TagFilter};
 pub use metrics::{BucketQuery, MetricCursor, MetricPage, MetricQuery};
 pub use runs::{LogSlice, RunFilter};
 pub use submit::{Idempotency, InlineProblem, NewJob, NewRun, SubmitError, Submitted};
 pub use tokens::{NewToken, RevokeError, TokenSecret};
 pub use verification::VerifyError;
+pub use views::ViewError;
 pub use workers::WorkerError;
+
+/// How long a deleted run can be restored where nobody says otherwise.
+pub const DELETED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How a store behaves.
 #[derive(Clone, Debug)]
@@ -66,11 +76,13 @@ pub struct StoreOptions {
     pub upkeep: bool,
     /// Which files of finished runs upkeep lets go of.
     pub retention: Option<RetentionPolicy>,
+    /// How long a deleted run can be restored.
+    pub deleted_kept: Duration,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(20), upkeep: true, retention: None }
+        Self { lease: Duration::from_secs(20), upkeep: true, retention: None, deleted_kept: DELETED_KEPT }
     }
 }
 
@@ -207,7 +219,7 @@ impl Store {
         };
         let store = Self { inner: Arc::new(inner) };
         if options.upkeep {
-            store.start_upkeep(options.retention);
+            store.start_upkeep(options.retention, options.deleted_kept);
         }
         Ok(store)
     }

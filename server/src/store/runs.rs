@@ -8,19 +8,26 @@ use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::state::Kind;
 use trainyard_wire::{JobId, Revision, RunId, RunState, Spec};
 
-use super::{Slice, Store, StoreError};
+use super::{Shelves, Slice, Store, StoreError};
 use crate::db;
 
-/// Which runs a list holds.
+/// Which runs a list holds, newest first.
 #[derive(Clone, Debug)]
 pub struct RunFilter {
     pub state: Option<RunState>,
     pub kind: Option<Kind>,
     pub job: Option<JobId>,
+    pub shelves: Shelves,
     /// Only ids below this one: the last of the page before.
     pub before: Option<RunId>,
     /// At most 1000.
     pub limit: u32,
+}
+
+impl Default for RunFilter {
+    fn default() -> Self {
+        Self { state: None, kind: None, job: None, shelves: Shelves::LISTED, before: None, limit: 100 }
+    }
 }
 
 /// A part of a run's log.

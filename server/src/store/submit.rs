@@ -23,6 +23,7 @@ use crate::db::runs::NewRunRow;
 pub struct NewJob {
     pub name: Option<String>,
     pub tags: BTreeMap<String, String>,
+    pub project: Option<String>,
     pub priority: i32,
     pub kind: Kind,
     /// Empty where there was none.

@@ -35,7 +35,7 @@ const LOG_RETRY: Duration = Duration::from_secs(10);
 
 impl Store {
     /// Starts the loop. It ends when the store is closed, or dropped.
-    pub(super) fn start_upkeep(&self, retention: Option<RetentionPolicy>) {
+    pub(super) fn start_upkeep(&self, retention: Option<RetentionPolicy>, deleted_kept: Duration) {
         let (weak, closing) = (Arc::downgrade(&self.inner), self.inner.closing.clone());
         let tick = LONGEST_TICK.min(self.lease() / 4);
         let task = tokio::spawn(async move {
@@ -63,6 +63,7 @@ impl Store {
                 }
                 if now.duration_since(housekept) >= HOUSEKEEPING {
                     housekept = now;
+                    note("remove deleted runs", store.remove_deleted_runs(deleted_kept, store.prudent_now()).await);
                     note("sweep blobs", store.sweep_blobs().await);
                     // A client whose request was broken off with the last server has its key known, however wrong the clock was set since.
                     if now.duration_since(store.inner.opened) >= IDEMPOTENCY_KEYS_SAFE {

@@ -80,7 +80,7 @@ impl Store {
 
 impl Transaction {
     async fn verify(&mut self, id: RunId, anew: bool) -> Result<(), VerifyError> {
-        let run = db::runs::core(&mut self.conn, id).await?.ok_or(VerifyError::NotFound)?;
+        let run = db::runs::core(&mut self.conn, id).await?.filter(|run| !run.deleted).ok_or(VerifyError::NotFound)?;
         if run.state != RunState::Succeeded {
             return Err(VerifyError::NotSucceeded(run.state));
         }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod annotations;
 mod datasets;
 mod events;
 mod hosts;
 mod lifecycle;
+mod listing;
 mod matrix;
 mod polling;
 mod problems;

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod actions;
+mod annotations;
 mod artifacts;
 mod backup;
 mod check;
 mod datasets;
 mod leases;
+mod listing;
 mod metrics;
 mod queue;
 mod reports;

@@ -15,7 +15,7 @@ fn with_key(key: &str, body: &str) -> NewJob {
 }
 
 fn all_runs() -> RunFilter {
-    RunFilter { state: None, kind: None, job: None, before: None, limit: 1000 }
+    RunFilter { limit: 1000, ..RunFilter::default() }
 }
 
 fn all_jobs() -> JobFilter {

@@ -149,7 +149,7 @@ async fn second_executions_are_in_no_list() {
     let world = World::new().await;
     let id = trained(&world).await;
     let again = world.store.verify(id, false).await.unwrap().verification_run_id;
-    let filter = |state| RunFilter { state, kind: None, job: None, before: None, limit: 10 };
+    let filter = |state| RunFilter { state, limit: 10, ..RunFilter::default() };
     for state in [None, Some(RunState::Queued), Some(RunState::Succeeded)] {
         let listed = world.store.runs(filter(state)).await.unwrap().items;
         assert!(listed.iter().all(|run| run.id == id), "{state:?}: {listed:?}");

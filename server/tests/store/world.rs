@@ -23,7 +23,7 @@ pub(crate) const TOKEN: TokenId = TokenId(1);
 pub(crate) const LEASE: Duration = Duration::from_secs(20);
 
 pub(crate) fn options() -> StoreOptions {
-    StoreOptions { lease: LEASE, upkeep: false, retention: None }
+    StoreOptions { lease: LEASE, upkeep: false, ..StoreOptions::default() }
 }
 
 impl World {
@@ -134,6 +134,7 @@ pub(crate) fn job(runs: usize) -> NewJob {
     NewJob {
         name: None,
         tags: [].into(),
+        project: None,
         priority: 0,
         kind: Kind::Regression,
         sweep: Default::default(),

@@ -375,7 +375,7 @@ impl World {
 
     /// Compares the states of all runs.
     async fn compare(&self) -> anyhow::Result<()> {
-        let filter = RunFilter { state: None, kind: None, job: None, before: None, limit: 1000 };
+        let filter = RunFilter { limit: 1000, ..RunFilter::default() };
         let mut stored = self.store.runs(filter).await?.items;
         stored.reverse();
         ensure!(stored.len() == self.model.runs.len(), "{} runs are stored, not {}", stored.len(), self.model.runs.len());
@@ -433,7 +433,7 @@ fn place_of(run: RunId) -> usize {
 }
 
 async fn open(data_dir: &Path) -> anyhow::Result<Store> {
-    Ok(Store::open(data_dir, StoreOptions { lease: LEASE, upkeep: false, retention: None }).await?)
+    Ok(Store::open(data_dir, StoreOptions { lease: LEASE, upkeep: false, ..StoreOptions::default() }).await?)
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
@@ -464,6 +464,7 @@ fn job(number: usize, runs: usize, priority: i32, small: bool, body: u8) -> NewJ
     NewJob {
         name: None,
         tags: BTreeMap::new(),
+        project: None,
         priority,
         kind: Kind::Regression,
         sweep: Default::default(),

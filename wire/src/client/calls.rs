@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use reqwest::{Method, Response, multipart};
-use serde::Serialize;
 
 use super::{ByteStream, Client, ClientError};
 use crate::compare::Comparison;
@@ -15,20 +14,7 @@ use crate::theory::RegressionTheory;
 use crate::token::{CreateToken, Token, TokenCreated};
 use crate::verification::Verification;
 use crate::worker::Worker;
-use crate::{JobId, Page, Revision, RunId, RunState, TokenId};
-
-/// The filters of `GET /v1/runs`.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct RunQuery {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<RunState>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<crate::state::Kind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job: Option<JobId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
-}
+use crate::{JobId, Page, Revision, RunId, TokenId};
 
 /// A file to upload into a dataset.
 #[derive(Clone, Debug)]
@@ -60,11 +46,6 @@ impl Client {
     /// The newest jobs, newest first.
     pub async fn jobs(&self, limit: u32) -> Result<Page<Job>, ClientError> {
         self.json(self.request(Method::GET, &["v1", "jobs"]).query(&[("limit", limit)])).await
-    }
-
-    /// The newest runs, newest first.
-    pub async fn runs(&self, query: &RunQuery) -> Result<Page<Run>, ClientError> {
-        self.json(self.request(Method::GET, &["v1", "runs"]).query(query)).await
     }
 
     pub async fn run(&self, id: RunId) -> Result<Run, ClientError> {

@@ -1,12 +1,13 @@
 //! The typed HTTP client, which the command line and the workers share.
 //!
-//! [`Client`] holds the address and the token; the calls a person makes are in `calls`, those of the worker protocol in `worker`; `paging`
+//! [`Client`] holds the address and the token; the calls a person makes are in `calls` and `runs`, those of the worker protocol in `worker`; `paging`
 //! follows answers that come in pages.
 //! A call either answers its type or a [`ClientError`] that tells the server's own problem from a connection that failed; retrying
 //! is the caller's decision ([`ClientError::is_transient`]).
 
 mod calls;
 mod paging;
+mod runs;
 mod worker;
 
 use std::time::Duration;
@@ -19,8 +20,9 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::problem::Problem;
-pub use calls::{RunQuery, UploadFile};
+pub use calls::UploadFile;
 pub use paging::NextPage;
+pub use runs::{RunPage, RunQuery};
 
 /// A body that arrives in pieces.
 pub type ByteStream = BoxStream<'static, Result<Bytes, ClientError>>;

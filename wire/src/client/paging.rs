@@ -22,7 +22,7 @@ pub struct NextPage {
 }
 
 impl NextPage {
-    fn of(response: &Response) -> Option<Self> {
+    pub(super) fn of(response: &Response) -> Option<Self> {
         next_query(response.headers()).map(|query| Self { query })
     }
 }
@@ -40,7 +40,7 @@ fn next_query(headers: &HeaderMap) -> Option<String> {
 
 impl Client {
     /// A request for the page at `next`, or the first one.
-    fn page_request(&self, path: &[&str], next: Option<&NextPage>) -> RequestBuilder {
+    pub(super) fn page_request(&self, path: &[&str], next: Option<&NextPage>) -> RequestBuilder {
         match next {
             None => self.request(Method::GET, path),
             Some(next) => {

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::budget::{self, MOST_VALUES};
 use super::strict;
 use super::sweep::{Point, Sweep, expand};
+use crate::annotation::Errors;
 use crate::problem::FieldError;
 
 /// What a user submits, before its spec is looked into.
@@ -19,6 +20,9 @@ pub struct SubmitRequest {
     pub name: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// The group that its runs belong to; 1 to 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// Higher goes first; −1000 to 1000.
     #[serde(default)]
     pub priority: i32,
@@ -36,6 +40,7 @@ pub struct SubmitRequest {
 pub struct Submission {
     pub name: Option<String>,
     pub tags: BTreeMap<String, String>,
+    pub project: Option<String>,
     pub priority: i32,
     pub sweep: Sweep,
     /// At least one.
@@ -67,27 +72,23 @@ impl Submission {
     fn from_value(value: Value, most_points: u64) -> Result<Self, Vec<FieldError>> {
         strict::objects(&value, "", &["tags", "sweep"])?;
         let request: SubmitRequest = strict::from_value(value, "")?;
-        let mut errors = Vec::new();
-        let mut check = |holds: bool, pointer: &str, detail: &str| {
-            if !holds {
-                errors.push(FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() });
-            }
-        };
-        let short = |text: &str, most: usize| !text.is_empty() && text.chars().count() <= most;
-        check(request.name.as_deref().is_none_or(|name| short(name, 200)), "/name", "must have 1 to 200 characters");
-        check((-1000..=1000).contains(&request.priority), "/priority", "must be from -1000 to 1000");
-        check(request.tags.len() <= 64, "/tags", "must be at most 64");
-        for (tag, value) in &request.tags {
-            check(
-                short(tag, 100) && value.chars().count() <= 500,
-                &format!("/tags/{}", strict::escape(tag)),
-                "must be a name of 1 to 100 characters and a value of at most 500",
-            );
-        }
+        let mut errors = Errors::default();
+        errors.name(request.name.as_deref());
+        errors.check((-1000..=1000).contains(&request.priority), "/priority", "must be from -1000 to 1000");
+        errors.project(request.project.as_deref());
+        errors.tags(request.tags.iter().map(|(tag, value)| (tag, value.as_str())));
+        let Errors(errors) = errors;
         if !errors.is_empty() {
             return Err(errors);
         }
         let points = expand(&request.spec, &request.sweep, most_points)?;
-        Ok(Self { name: request.name, tags: request.tags, priority: request.priority, sweep: request.sweep, points })
+        Ok(Self {
+            name: request.name,
+            tags: request.tags,
+            project: request.project,
+            priority: request.priority,
+            sweep: request.sweep,
+            points,
+        })
     }
 }

@@ -9,6 +9,7 @@
 pub mod client;
 pub mod compare;
 pub mod dataset;
+pub mod external;
 pub mod ids;
 pub mod job;
 pub mod metric;

@@ -4,9 +4,11 @@
 mod access;
 mod datasets;
 mod events;
+mod external;
 mod hosts;
 mod lifecycle;
 mod matrix;
+mod mlflow;
 mod polling;
 mod problems;
 mod storage;

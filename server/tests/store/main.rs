@@ -6,6 +6,7 @@ mod artifacts;
 mod backup;
 mod check;
 mod datasets;
+mod external;
 mod leases;
 mod metrics;
 mod queue;

@@ -1,6 +1,7 @@
 //! Load and faults for a server: each module is one scenario, with settings, a run against a [`Target`], and a [`Report`].
 //!
 //! - [`submits`], [`claims`], [`metrics`], [`chart`], [`subscribers`]: how fast the server is at one thing
+//! - [`mlflow`]: how fast it, or an MLflow server, takes metrics through MLflow's API
 //! - [`mixed`]: everything at once for a long time; does memory stay flat?
 //! - [`disk_full`]: a file system that fills up and is freed again
 //! - [`proxy`]: a network that resets, delays, loses and repeats
@@ -14,6 +15,7 @@ pub mod claims;
 pub mod disk_full;
 pub mod metrics;
 pub mod mixed;
+pub mod mlflow;
 pub mod proxy;
 pub mod report;
 pub mod seeds;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use trainyard_load::target::ServerProcess;
-use trainyard_load::{Report, chart, claims, disk_full, metrics, mixed, proxy, submits, subscribers};
+use trainyard_load::{Report, chart, claims, disk_full, metrics, mixed, mlflow, proxy, submits, subscribers};
 
 /// Put load and faults on a server of its own, and tell how it bears them (exit code 0, or 1 where a bound is missed)
 #[derive(Debug, Parser)]
@@ -56,6 +56,23 @@ enum Scenario {
         points: u64,
         /// Different metrics of a batch
         #[arg(long, default_value_t = 4)]
+        metrics: u64,
+    },
+    /// Metrics through MLflow's tracking API
+    Mlflow {
+        /// An MLflow server that is running, to put the same load on
+        #[arg(long)]
+        url: Option<String>,
+        #[arg(long, default_value_t = 20)]
+        clients: u64,
+        /// Of each client
+        #[arg(long, default_value_t = 50)]
+        batches: u64,
+        /// Of each batch
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1000))]
+        points: u64,
+        /// Different metrics of a batch
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
         metrics: u64,
     },
     /// The chart of a long run
@@ -119,6 +136,10 @@ async fn run(program: &std::path::Path, seed: u64, scenario: Scenario) -> anyhow
     if let Scenario::DiskFull { cycles, mebibytes } = scenario {
         return disk_full::run(program, disk_full::Settings { seed, cycles, mebibytes }).await;
     }
+    if let Scenario::Mlflow { url: Some(url), clients, batches, points, metrics } = scenario {
+        let tracking = mlflow::Tracking { url, token: None };
+        return mlflow::run(&tracking, mlflow::Settings { seed, clients, batches, points, metrics, promised: false }).await;
+    }
     let folder = tempfile::tempdir().context("cannot make a folder for the server")?;
     let mut server = ServerProcess::start(program, folder.path(), &[]).await?;
     let target = server.target().clone();
@@ -127,6 +148,10 @@ async fn run(program: &std::path::Path, seed: u64, scenario: Scenario) -> anyhow
         Scenario::Claims { queued, claims, workers } => claims::run(&target, claims::Settings { seed, queued, claims, workers }).await,
         Scenario::Metrics { workers, batches, points, metrics } => {
             metrics::run(&target, metrics::Settings { seed, workers, batches, points, metrics }).await
+        }
+        Scenario::Mlflow { url: _, clients, batches, points, metrics } => {
+            let tracking = mlflow::Tracking { url: target.url.clone(), token: Some(target.admin_token.clone()) };
+            mlflow::run(&tracking, mlflow::Settings { seed, clients, batches, points, metrics, promised: true }).await
         }
         Scenario::Chart { points, buckets, asked } => chart::run(&target, chart::Settings { seed, points, buckets, asked }).await,
         Scenario::Subscribers { subscribers, workers, seconds } => {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tempfile::TempDir;
-use trainyard_load::{Target, chart, claims, metrics, proxy, submits, subscribers};
+use trainyard_load::{Target, chart, claims, metrics, mlflow, proxy, submits, subscribers};
 use trainyard_server::{Server, ServerConfig};
 
 /// A server; its folder goes with it.
@@ -39,6 +39,17 @@ async fn claims_give_each_run_once_in_the_order_of_the_queue() {
 async fn metrics_of_many_workers_are_all_there() {
     let (_server, target, _folder) = server().await;
     metrics::run(&target, metrics::Settings { seed: 2, workers: 5, batches: 3, points: 200, metrics: 4 }).await.unwrap();
+}
+
+#[tokio::test]
+async fn metrics_through_mlflows_api_are_all_there() {
+    let (_server, target, _folder) = server().await;
+    let tracking = mlflow::Tracking { url: target.url.clone(), token: Some(target.admin_token.clone()) };
+    for metrics in [4, 200] {
+        let settings = mlflow::Settings { seed: metrics, clients: 5, batches: 3, points: 200, metrics, promised: true };
+        let report = mlflow::run(&tracking, settings).await.unwrap();
+        assert_eq!(report.value("failed calls"), Some(0.0), "{report}");
+    }
 }
 
 #[tokio::test]

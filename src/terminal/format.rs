@@ -44,6 +44,7 @@ pub(crate) fn what(run: &Run) -> String {
             let category = spec.dataset.category.as_deref().map(|category| format!("/{category}")).unwrap_or_default();
             format!("{} on {}{category}", spec.network.name, spec.dataset.name)
         }
+        Spec::External(spec) => spec.command.clone().unwrap_or_else(|| "a program of its own".to_owned()),
     };
     let swept: Vec<String> = run.sweep_point.iter().map(|(path, value)| format!("{path}={}", short_json(value))).collect();
     if !swept.is_empty() {
@@ -92,6 +93,7 @@ pub(crate) fn position(run: &Run) -> String {
     let progress = &run.progress;
     match (&run.spec, progress.epoch) {
         (Spec::Colourization(spec), Some(epoch)) => format!("epoch {epoch}/{}", spec.epochs),
+        (Spec::External(_), _) => format!("step {}", progress.step),
         _ => format!("step {}/{}", progress.step, progress.total_steps),
     }
 }

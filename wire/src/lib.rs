@@ -10,6 +10,7 @@ pub mod annotation;
 pub mod client;
 pub mod compare;
 pub mod dataset;
+pub mod external;
 pub mod ids;
 pub mod job;
 pub mod metric;

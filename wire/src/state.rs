@@ -110,6 +110,8 @@ words!(
         RegularizationPair = "regularization_pair",
         Hypergradient = "hypergradient",
         Colourization = "colourization",
+        /// Nothing: a program outside of Trainyard logs to it.
+        External = "external",
     }
 );
 
@@ -128,7 +130,7 @@ mod tests {
         }
         assert_eq!(
             "sleeping".parse::<Kind>().unwrap_err().to_string(),
-            "`sleeping` is not one of regression, regularization_pair, hypergradient, colourization"
+            "`sleeping` is not one of regression, regularization_pair, hypergradient, colourization, external"
         );
     }
 }

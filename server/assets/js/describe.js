@@ -3,7 +3,7 @@
 import { formatCount, formatDuration, formatNumber, formatPercent, isShare, number } from "./format.js";
 
 export const STATES = ["queued", "paused", "running", "succeeded", "failed", "cancelled"];
-export const KINDS = ["regression", "regularization_pair", "hypergradient", "colourization"];
+export const KINDS = ["regression", "regularization_pair", "hypergradient", "colourization", "external"];
 
 /** Whether nothing more happens to the run unless someone retries it. */
 export function isFinished(state) {
@@ -24,6 +24,10 @@ export function describeTraining(spec) {
         ? `${dataset.name}, ${formatCount(dataset.train_images)} images of ${dataset.size}×${dataset.size}`
         : dataset.name;
     return { what: network.name, detail: `${network.kernel}×${network.kernel}, ${network.num_filters} filters`, data };
+  }
+  if (spec.kind === "external") {
+    const count = Object.keys(spec.params).length;
+    return { what: "external", detail: `${formatCount(count)} parameters`, data: spec.command ?? spec.host ?? "" };
   }
   const { optimizer, problem } = spec;
   if (!problem) return { what: spec.kind, detail: "", data: "" };

@@ -63,7 +63,9 @@ pub(crate) fn estimate(spec: &Spec, size: Size) -> Estimate {
         (Spec::RegularizationPair(spec), Size::Problem { n, d }) => regularization_pair(spec, n, d),
         (Spec::Hypergradient(spec), Size::Problem { n, d }) => hypergradient(spec, n, d),
         (Spec::Colourization(spec), Size::Images { train, val, side }) => colourization(spec, train, val, side),
-        (Spec::Regression(_) | Spec::RegularizationPair(_) | Spec::Hypergradient(_) | Spec::Colourization(_), _) => nothing_fits(),
+        (Spec::Regression(_) | Spec::RegularizationPair(_) | Spec::Hypergradient(_) | Spec::Colourization(_) | Spec::External(_), _) => {
+            nothing_fits()
+        }
     }
 }
 
@@ -84,6 +86,7 @@ pub(super) fn checkpoint_bytes(spec: &Spec, estimate: &Estimate) -> u64 {
         Spec::RegularizationPair(spec) => (8, spec.optimizer.name),
         Spec::Hypergradient(spec) => return product(&[8, HYPERGRADIENT_METRICS, spec.outer_steps.saturating_add(1)]),
         Spec::Colourization(spec) => (4, spec.optimizer.name),
+        Spec::External(_) => return 0,
     };
     product(&[number, estimate.parameters, optimizer_slots(optimizer).saturating_add(1)])
 }

@@ -85,6 +85,8 @@ impl Facts {
             Spec::RegularizationPair(spec) => self.apply_descent(&mut spec.problem, &spec.optimizer, &spec.initial_weights),
             Spec::Hypergradient(spec) => self.start_on_problem(&mut spec.problem, &spec.initial_weights),
             Spec::Colourization(spec) => self.images(&mut spec.dataset),
+            // Parsing refuses it.
+            Spec::External(_) => Err(error("/spec/kind", "an external run is not submitted".to_owned())),
         }
     }
 

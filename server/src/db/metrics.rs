@@ -20,6 +20,8 @@ pub(crate) struct Points {
 #[derive(Clone, Debug, PartialEq)]
 struct Stretched {
     batch: SeriesBatch,
+    /// Of each point; empty where all are the first of their step.
+    occurrences: Vec<i64>,
     first: i64,
     last: i64,
     /// The value at the last step.
@@ -33,6 +35,12 @@ impl Points {
     /// Of batches with different names; those without points are left out.
     pub(crate) fn of(batches: Vec<SeriesBatch>) -> Self {
         Self { series: batches.into_iter().filter_map(Stretched::of).collect() }
+    }
+
+    /// Of batches with different names, none of them empty, with the occurrence of each point.
+    pub(super) fn occurring(batches: Vec<(SeriesBatch, Vec<i64>)>) -> Self {
+        let series = batches.into_iter().filter_map(|(batch, occurrences)| Some(Stretched { occurrences, ..Stretched::of(batch)? }));
+        Self { series: series.collect() }
     }
 
     fn count(&self) -> usize {
@@ -51,6 +59,7 @@ impl Stretched {
             last_value: batch.values.get(index)?.0,
             minimum: numbers().reduce(f64::min),
             maximum: numbers().reduce(f64::max),
+            occurrences: Vec::new(),
             batch,
         })
     }
@@ -61,12 +70,12 @@ const ROWS: [usize; 4] = [256, 32, 4, 1];
 /// Summaries that are brought up to date one by one; of more, all at once are quicker.
 const FEW_SERIES: usize = 32;
 
-/// The statement that inserts so many points, with five values bound for each: as values doubles arrive exactly, which SQLite's reading of
+/// The statement that inserts so many points, with six values bound for each: as values doubles arrive exactly, which SQLite's reading of
 /// decimal numbers would miss by a bit now and then, and nothing has to be parsed. NaN becomes NULL on the way.
 fn insertion(rows: usize) -> String {
     let mut statement = "INSERT INTO metrics (series_id, step, occurrence, value, time, revision) VALUES ".to_owned();
     for row in 0..rows {
-        statement.push_str(if row == 0 { "(?, ?, 0, ?, ?, ?)" } else { ", (?, ?, 0, ?, ?, ?)" });
+        statement.push_str(if row == 0 { "(?, ?, ?, ?, ?, ?)" } else { ", (?, ?, ?, ?, ?, ?)" });
     }
     statement.push_str(" ON CONFLICT (series_id, step, occurrence) DO NOTHING");
     statement
@@ -81,15 +90,21 @@ pub(crate) async fn insert(conn: &mut SqliteConnection, run: RunId, points: &Poi
     if points.series.is_empty() {
         return Ok(0);
     }
-    let ids = series_ids(&mut *conn, run, &points.series).await?;
-    let inserted = insert_points(conn, &ids, points, revision).await?;
+    let names: Vec<&str> = points.series.iter().map(|series| series.batch.name.as_str()).collect();
+    let ids: Vec<i64> = series_of(&mut *conn, run, &names).await?.into_iter().map(|series| series.id).collect();
+    insert_into(conn, &ids, points, revision).await
+}
+
+/// As [`insert`], into the series with these ids.
+pub(super) async fn insert_into(conn: &mut SqliteConnection, ids: &[i64], points: &Points, revision: Revision) -> Result<u64> {
+    let inserted = insert_points(conn, ids, points, revision).await?;
     if inserted == 0 {
         return Ok(0);
     }
     let stretches: Vec<_> = ids.iter().zip(&points.series).map(|(id, series)| (id, series.first, series.last)).collect();
     let stretches = super::to_json("list of series", &stretches)?;
     if inserted == points.count() as u64 && ids.len() <= FEW_SERIES {
-        add_to_summaries(conn, &ids, points, &stretches, revision).await?;
+        add_to_summaries(conn, ids, points, &stretches, revision).await?;
     } else {
         summarize(conn, &stretches, revision).await?;
     }
@@ -101,7 +116,9 @@ pub(crate) async fn insert(conn: &mut SqliteConnection, run: RunId, points: &Poi
 async fn insert_points(conn: &mut SqliteConnection, ids: &[i64], points: &Points, revision: Revision) -> Result<u64> {
     let rows = ids.iter().zip(&points.series).flat_map(|(id, series)| {
         let SeriesBatch { steps, values, times, .. } = &series.batch;
-        steps.iter().zip(values).zip(times).map(move |((step, value), time)| (*id, signed(*step), value.0, *time))
+        let occurrences = series.occurrences.iter().copied().chain(std::iter::repeat(0));
+        let points = steps.iter().zip(values).zip(times).zip(occurrences);
+        points.map(move |(((step, value), time), occurrence)| (*id, signed(*step), occurrence, value.0, *time))
     });
     let rows: Vec<_> = rows.collect();
     let (mut rest, mut inserted) = (rows.as_slice(), 0);
@@ -109,8 +126,8 @@ async fn insert_points(conn: &mut SqliteConnection, ids: &[i64], points: &Points
         while let Some((chunk, others)) = rest.split_at_checked(*count) {
             rest = others;
             let mut query = sqlx::query(statement.as_str());
-            for (series, step, value, time) in chunk {
-                query = query.bind(series).bind(step).bind(value).bind(time).bind(revision.0);
+            for (series, step, occurrence, value, time) in chunk {
+                query = query.bind(series).bind(step).bind(occurrence).bind(value).bind(time).bind(revision.0);
             }
             inserted += query.execute(&mut *conn).await?.rows_affected();
         }
@@ -151,20 +168,29 @@ async fn add_to_summaries(conn: &mut SqliteConnection, ids: &[i64], points: &Poi
     Ok(())
 }
 
-/// The ids of a run's series, in the order of `series`; made where they are new.
-async fn series_ids(conn: &mut SqliteConnection, run: RunId, series: &[Stretched]) -> Result<Vec<i64>> {
-    let names: Vec<&str> = series.iter().map(|series| series.batch.name.as_str()).collect();
+/// A series that points are added to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Growing {
+    pub(super) id: i64,
+    /// The largest step of its points, if it has any.
+    pub(super) last_step: Option<i64>,
+}
+
+/// The series of a run with these names, which differ, in their order; made where they are new.
+pub(super) async fn series_of(conn: &mut SqliteConnection, run: RunId, names: &[&str]) -> Result<Vec<Growing>> {
     let list = super::to_json("list of names", &names)?;
     let rows = sqlx::query!(
         r#"INSERT INTO series (run_id, name) SELECT ?, value FROM json_each(?) WHERE true
-         ON CONFLICT (run_id, name) DO UPDATE SET name = name RETURNING id AS "id!: i64", name AS "name!: String""#,
+         ON CONFLICT (run_id, name) DO UPDATE SET name = name 
+         RETURNING id AS "id!: i64", name AS "name!: String", points AS "points!: i64", last_step AS "last_step!: i64""#,
         run.0,
         list,
     )
     .fetch_all(conn)
     .await?;
-    let ids: HashMap<String, i64> = rows.into_iter().map(|row| (row.name, row.id)).collect();
-    names.iter().map(|name| ids.get(*name).copied().ok_or_else(|| sqlx::Error::RowNotFound.into())).collect()
+    let growing = |points: i64, id, last_step| Growing { id, last_step: (points > 0).then_some(last_step) };
+    let known: HashMap<String, Growing> = rows.into_iter().map(|row| (row.name, growing(row.points, row.id, row.last_step))).collect();
+    names.iter().map(|name| known.get(*name).copied().ok_or_else(|| sqlx::Error::RowNotFound.into())).collect()
 }
 
 /// Adds the points of `revision` to the summaries of `stretches`, which is `[[series, first step, last step], …]` as JSON.
@@ -314,9 +340,9 @@ mod tests {
     }
 
     #[test]
-    fn an_insertion_has_five_values_a_point() {
+    fn an_insertion_has_six_values_a_point() {
         for rows in ROWS {
-            assert_eq!(insertion(rows).matches('?').count(), 5 * rows);
+            assert_eq!(insertion(rows).matches('?').count(), 6 * rows);
         }
     }
 }

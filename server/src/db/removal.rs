@@ -57,6 +57,8 @@ pub(crate) async fn remove(conn: &mut SqliteConnection, id: RunId) -> Result<()>
     sqlx::query!("DELETE FROM logs WHERE run_id = ?", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM events WHERE run_id = ?", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM verifications WHERE run_id = ?1 OR again_id = ?1", id.0).execute(&mut *conn).await?;
+    sqlx::query!("DELETE FROM external_runs WHERE run_id = ?", id.0).execute(&mut *conn).await?;
+    sqlx::query!("DELETE FROM runs_deleted_in_mlflow WHERE run_id = ?", id.0).execute(&mut *conn).await?;
     // What executed it again is deleted, and outlives it for a while.
     sqlx::query!("UPDATE jobs SET verifies = NULL WHERE verifies = ?", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM runs WHERE id = ?", id.0).execute(&mut *conn).await?;

@@ -5,6 +5,7 @@
 use serde::Serialize;
 use sqlx::SqliteConnection;
 use trainyard_wire::run::{Progress, RequestedAction};
+use trainyard_wire::state::Kind;
 use trainyard_wire::worker::Outcome;
 use trainyard_wire::{Attempt, JobId, Revision, RunId, RunState, StopReason, Timestamp, TokenId, WorkerId};
 
@@ -16,6 +17,7 @@ use crate::store::NewJob;
 pub(crate) struct RunCore {
     pub(crate) id: RunId,
     pub(crate) job_id: JobId,
+    pub(crate) kind: Kind,
     pub(crate) state: RunState,
     pub(crate) stop_reason: Option<StopReason>,
     pub(crate) attempt: Attempt,
@@ -33,7 +35,7 @@ pub(crate) struct RunCore {
 
 pub(crate) async fn core(conn: &mut SqliteConnection, id: RunId) -> Result<Option<RunCore>> {
     let row = sqlx::query!(
-        r#"SELECT job_id, state, stop_reason, attempt, lost_attempts, worker_id, workers.token_id AS "holder?: i64", requested,
+        r#"SELECT job_id, kind, state, stop_reason, attempt, lost_attempts, worker_id, workers.token_id AS "holder?: i64", requested,
              ended_attempt, ended_outcome, checkpoint_step, deleted_at IS NOT NULL AS "deleted!: bool"
          FROM runs LEFT JOIN workers ON workers.id = runs.worker_id WHERE runs.id = ?"#,
         id.0,
@@ -45,6 +47,7 @@ pub(crate) async fn core(conn: &mut SqliteConnection, id: RunId) -> Result<Optio
     Ok(Some(RunCore {
         id,
         job_id: JobId(row.job_id),
+        kind: parse("run's kind", &row.kind)?,
         state: parse("run's state", &row.state)?,
         stop_reason: parse_option("stop reason", row.stop_reason.as_deref())?,
         attempt: Attempt(row.attempt),
@@ -113,10 +116,12 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn running(conn: &mut SqliteConnection) -> Result<Vec<Running>> {
-    let rows =
-        sqlx::query!(r#"SELECT id AS "id!", worker_id AS "worker_id!", attempt, requested FROM runs WHERE state = 'running' ORDER BY id"#)
-            .fetch_all(conn)
-            .await?;
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id!", worker_id AS "worker_id!", attempt, requested FROM runs
+         WHERE state = 'running' AND kind <> 'external' ORDER BY id"#,
+    )
+    .fetch_all(conn)
+    .await?;
     rows.into_iter()
         .map(|row| {
             Ok(Running {

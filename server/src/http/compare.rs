@@ -69,7 +69,7 @@ fn differences(settings: &[BTreeMap<String, Value>]) -> Vec<Difference> {
 }
 
 /// The leaves of an object by their dotted paths; arrays are leaves.
-fn flatten(spec: Value) -> BTreeMap<String, Value> {
+pub(crate) fn flatten(spec: Value) -> BTreeMap<String, Value> {
     fn walk(value: Value, path: String, leaves: &mut BTreeMap<String, Value>) {
         match value {
             Value::Object(fields) => {

@@ -21,12 +21,14 @@ mod datasets;
 pub(crate) mod documentation;
 pub(crate) mod endpoints;
 mod events;
+mod external;
 mod extract;
 mod headers;
 mod health;
 mod history;
 mod jobs;
 mod listing;
+mod mlflow;
 pub(crate) mod origin;
 mod pace;
 mod paging;
@@ -78,6 +80,11 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(actions::retry_job))
         .add(READ, routes!(listing::list))
         .add(SUBMIT, routes!(annotations::act))
+        .add(SUBMIT, routes!(external::open))
+        .add(SUBMIT, routes!(external::log_metrics))
+        .add(SUBMIT, routes!(external::set_params))
+        .add(SUBMIT, routes!(external::put_artifact))
+        .add(SUBMIT, routes!(external::finish))
         .add(READ, routes!(runs::get))
         .add(SUBMIT, routes!(annotations::patch))
         .add(SUBMIT, routes!(annotations::delete))
@@ -115,6 +122,31 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(Authenticated, routes!(access::sign_in))
         .add(Authenticated, routes!(access::session))
         .add(Authenticated, routes!(access::sign_out))
+        .add(SUBMIT, routes!(mlflow::experiments::create))
+        .add(READ, routes!(mlflow::experiments::get))
+        .add(READ, routes!(mlflow::experiments::get_by_name))
+        .add(READ, routes!(mlflow::experiments::search))
+        .add(SUBMIT, routes!(mlflow::experiments::update))
+        .add(SUBMIT, routes!(mlflow::experiments::delete))
+        .add(SUBMIT, routes!(mlflow::experiments::restore))
+        .add(SUBMIT, routes!(mlflow::experiments::set_tag))
+        .add(SUBMIT, routes!(mlflow::experiments::delete_tag))
+        .add(SUBMIT, routes!(mlflow::runs::create))
+        .add(READ, routes!(mlflow::runs::get))
+        .add(READ, routes!(mlflow::search::runs))
+        .add(SUBMIT, routes!(mlflow::runs::update))
+        .add(SUBMIT, routes!(mlflow::runs::delete))
+        .add(SUBMIT, routes!(mlflow::runs::restore))
+        .add(SUBMIT, routes!(mlflow::runs::set_tag))
+        .add(SUBMIT, routes!(mlflow::runs::delete_tag))
+        .add(SUBMIT, routes!(mlflow::runs::log_parameter))
+        .add(SUBMIT, routes!(mlflow::runs::log_metric))
+        .add(SUBMIT, routes!(mlflow::runs::log_batch))
+        .add(READ, routes!(mlflow::history::get))
+        .add(READ, routes!(mlflow::artifacts::list))
+        .add(READ, routes!(mlflow::artifacts::list_proxied))
+        .add(READ, routes!(mlflow::artifacts::download))
+        .add(SUBMIT, routes!(mlflow::artifacts::upload))
         .add(WORKER, routes!(worker_protocol::register))
         .add(WORKER, routes!(worker_protocol::claim))
         .add(WORKER, routes!(worker_protocol::heartbeat))
@@ -172,5 +204,5 @@ async fn reply(request: Request, next: Next) -> Response {
 }
 
 async fn no_route(uri: Uri) -> ApiError {
-    ApiError::not_found(uri.path())
+    ApiError::NoRoute(uri.path().to_owned())
 }

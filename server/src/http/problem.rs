@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use trainyard_wire::problem::CONTENT_TYPE;
 use trainyard_wire::token::Scope;
 use trainyard_wire::{FieldError, Problem};
@@ -35,7 +36,10 @@ pub(crate) enum ApiError {
     /// 403: the request was made for another host, or by a page of another origin.
     #[error("{0}")]
     ForeignOrigin(String),
-    /// 404: no such route, or no such thing.
+    /// 404: no such route.
+    #[error("{0} does not exist")]
+    NoRoute(String),
+    /// 404: no such thing.
     #[error("{0}")]
     NotFound(String),
     /// 408: the client was too slow to send the body.
@@ -44,6 +48,9 @@ pub(crate) enum ApiError {
     /// 409: the thing is in a state that does not allow it, or the attempt is stale.
     #[error("{0}")]
     Conflict(String),
+    /// 409: another thing has the name already.
+    #[error("{0}")]
+    AlreadyExists(String),
     /// 413: the body is longer than allowed.
     #[error("the body is longer than the {0} bytes that are allowed here")]
     TooLarge(u64),
@@ -98,9 +105,10 @@ impl ApiError {
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", "No valid credentials"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Scope missing"),
             Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign-origin", "Foreign host or origin"),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::NoRoute(_) | Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "Too slow"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
+            Self::AlreadyExists(_) => (StatusCode::CONFLICT, "already-exists", "Already exists"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
             Self::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported media type"),
             Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range", "Range not satisfiable"),
@@ -109,6 +117,27 @@ impl ApiError {
             Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "insufficient-storage", "Insufficient storage"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    /// The word by which MLflow's clients tell errors apart.
+    fn mlflow_code(&self) -> &'static str {
+        match self {
+            Self::Unauthorized(_) => "UNAUTHENTICATED",
+            Self::Forbidden(_) | Self::ForeignOrigin(_) => "PERMISSION_DENIED",
+            Self::NoRoute(_) => "ENDPOINT_NOT_FOUND",
+            Self::NotFound(_) => "RESOURCE_DOES_NOT_EXIST",
+            Self::AlreadyExists(_) => "RESOURCE_ALREADY_EXISTS",
+            Self::Conflict(_) => "INVALID_STATE",
+            Self::Timeout | Self::Full | Self::Unavailable(_) => "TEMPORARILY_UNAVAILABLE",
+            Self::Internal(_) => "INTERNAL_ERROR",
+            Self::Malformed(_)
+            | Self::Query(_)
+            | Self::TooLarge(_)
+            | Self::MediaType(_)
+            | Self::Range(_)
+            | Self::Invalid(_)
+            | Self::KeyReused => "INVALID_PARAMETER_VALUE",
         }
     }
 
@@ -172,12 +201,25 @@ struct Draft {
     errors: Vec<FieldError>,
     /// For the log.
     cause: Option<String>,
+    /// How MLflow's clients know it.
+    code: &'static str,
+}
+
+/// Routes under this path answer MLflow's clients, also with their errors.
+const MLFLOW: &str = "/api/";
+
+/// An error as MLflow's clients read it.
+#[derive(Serialize)]
+struct MlflowError<'a> {
+    error_code: &'a str,
+    message: &'a str,
+    request_id: &'a str,
 }
 
 impl ApiError {
     fn draft(self) -> Draft {
         let (_, kind, title) = self.kind();
-        let mut draft = Draft { kind, title, detail: self.to_string(), errors: Vec::new(), cause: None };
+        let mut draft = Draft { kind, title, detail: self.to_string(), errors: Vec::new(), cause: None, code: self.mlflow_code() };
         match self {
             Self::Internal(cause) => {
                 draft.cause = Some(cause);
@@ -237,6 +279,7 @@ impl IntoResponse for ApiError {
 /// The outermost layer: writes the problem bodies.
 pub(crate) async fn render(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+    let for_mlflow = request.uri().path().starts_with(MLFLOW);
     let mut response = next.run(request).await;
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return response;
@@ -246,12 +289,18 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
         Some(draft) => draft,
         None => foreign(status),
     };
+    let code = draft.code;
     let problem = draft.problem(status, id);
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    // A struct of strings and numbers always serializes.
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let content_type = if for_mlflow { "application/json" } else { CONTENT_TYPE };
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Structs of strings and numbers always serialize.
+    let body = match for_mlflow {
+        true => serde_json::to_vec(&MlflowError { error_code: code, message: &problem.detail, request_id: &problem.request_id }),
+        false => serde_json::to_vec(&problem),
+    };
+    let body = body.unwrap_or_default();
     Response::from_parts(parts, body.into())
 }
 
@@ -263,8 +312,9 @@ fn foreign(status: StatusCode) -> Draft {
         StatusCode::NOT_FOUND => ("not-found", "there is no such resource"),
         _ => ("error", "the request could not be answered"),
     };
+    let code = if status == StatusCode::METHOD_NOT_ALLOWED { "ENDPOINT_NOT_FOUND" } else { "INTERNAL_ERROR" };
     let cause = status.is_server_error().then(|| "a library answered with a server error".to_owned());
-    Draft { kind, title, detail: detail.to_owned(), errors: Vec::new(), cause }
+    Draft { kind, title, detail: detail.to_owned(), errors: Vec::new(), cause, code }
 }
 
 /// Turns a panic of a handler into a 500.

@@ -5,6 +5,7 @@ use std::fmt;
 use futures::FutureExt as _;
 use trainyard_wire::job::Job;
 use trainyard_wire::run::Run;
+use trainyard_wire::state::Kind;
 use trainyard_wire::{JobId, RunId, RunState};
 
 use super::lifecycle::decide;
@@ -12,6 +13,7 @@ use super::runs::fill_in;
 use super::writer::write_error;
 use super::{Store, StoreError};
 use crate::db;
+use crate::db::runs::RunCore;
 
 /// What someone asks of a run, or of all runs of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +44,22 @@ pub enum ActionError {
     /// 409.
     #[error("cannot {action} a run that is {state}")]
     Illegal { action: Action, state: RunState },
+    /// 409.
+    #[error("cannot {action} a run of a program outside of Trainyard")]
+    External { action: Action },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 write_error!(ActionError, Store);
+
+/// Why a run does not take an action.
+fn illegal(run: &RunCore, action: Action) -> ActionError {
+    match (run.kind, action) {
+        (Kind::External, Action::Pause | Action::Resume | Action::Retry) => ActionError::External { action },
+        _ => ActionError::Illegal { action, state: run.state },
+    }
+}
 
 impl Store {
     /// Does `action` to a run, or asks its worker to. Repeating an action changes nothing. Answers the run as it is then.
@@ -54,7 +67,7 @@ impl Store {
         let write = self.inner.writer.write::<_, ActionError, _>(move |transaction| {
             async move {
                 let run = db::runs::core(&mut transaction.conn, id).await?.filter(|run| !run.deleted).ok_or(ActionError::NotFound)?;
-                let step = decide(&run, action).ok_or(ActionError::Illegal { action, state: run.state })?;
+                let step = decide(&run, action).ok_or_else(|| illegal(&run, action))?;
                 transaction.perform(&run, step).await?;
                 let mut run = db::run_rows::by_id(&mut transaction.conn, &[id]).await?.pop().ok_or(ActionError::NotFound)?;
                 fill_in(&mut transaction.conn, &mut run.spec).await?;
@@ -70,7 +83,7 @@ impl Store {
         let write = self.inner.writer.write::<_, ActionError, _>(move |transaction| {
             async move {
                 let mut done = false;
-                let mut illegal = None;
+                let mut refused = None;
                 for run in db::jobs::run_ids(&mut transaction.conn, id).await? {
                     let run = db::runs::core(&mut transaction.conn, run).await?.ok_or(ActionError::NotFound)?;
                     match decide(&run, action) {
@@ -78,11 +91,11 @@ impl Store {
                             transaction.perform(&run, step).await?;
                             done = true;
                         }
-                        None => illegal = Some(run.state),
+                        None => refused = Some(illegal(&run, action)),
                     }
                 }
-                if let (false, Some(state)) = (done, illegal) {
-                    return Err(ActionError::Illegal { action, state });
+                if let (false, Some(refused)) = (done, refused) {
+                    return Err(refused);
                 }
                 db::jobs::get(&mut transaction.conn, id).await?.ok_or(ActionError::NotFound)
             }

@@ -163,7 +163,7 @@ async fn is_repeat(conn: &mut SqliteConnection, by: TokenId, run: &RunCore, arti
 
 /// Whether a name is segments of letters, digits, `.`, `_` and `-`, joined by single slashes, and none of them only dots. Names never
 /// become paths on the server; they may on the machine of someone who downloads them.
-fn is_artifact_name(name: &str) -> bool {
+pub(super) fn is_artifact_name(name: &str) -> bool {
     let is_segment = |segment: &str| {
         segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
             && !segment.trim_start_matches('.').is_empty()

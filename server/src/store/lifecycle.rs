@@ -12,6 +12,7 @@
 
 use serde_json::{Value, json};
 use trainyard_wire::run::RequestedAction;
+use trainyard_wire::state::Kind;
 use trainyard_wire::worker::{Finish, Outcome};
 use trainyard_wire::{RunState, StopReason};
 
@@ -43,6 +44,14 @@ pub(super) enum Move {
 pub(super) fn decide(run: &RunCore, action: Action) -> Option<Move> {
     use RunState::{Cancelled, Failed, Paused, Queued, Running, Succeeded};
     let requested = run.requested;
+    if run.kind == Kind::External {
+        // Nobody else can make its program stop, go on or begin anew; it is told by its next write.
+        return match (action, run.state) {
+            (Action::Cancel, Running) => Some(Move::Cancel),
+            (Action::Cancel, Cancelled) => Some(Move::Nothing),
+            _ => None,
+        };
+    }
     match (action, run.state) {
         (Action::Cancel, Queued | Paused) => Some(Move::Cancel),
         (Action::Cancel, Running) if requested == Some(RequestedAction::Cancel) => Some(Move::Nothing),
@@ -222,6 +231,7 @@ mod tests {
         RunCore {
             id: RunId(1),
             job_id: JobId(1),
+            kind: Kind::Regression,
             state,
             stop_reason: None,
             attempt: Attempt(1),
@@ -284,6 +294,22 @@ mod tests {
         assert_eq!(decide(&asked(Pause), Action::Resume), Some(Move::Request(None)));
         assert_eq!(decide(&asked(Cancel), Action::Pause), None);
         assert_eq!(decide(&asked(Cancel), Action::Resume), None);
+    }
+
+    #[test]
+    fn a_run_of_a_program_outside_can_only_be_cancelled_and_is_so_at_once() {
+        for &state in RunState::ALL {
+            let external = RunCore { kind: Kind::External, ..run(state) };
+            for action in [Action::Pause, Action::Resume, Action::Retry] {
+                assert_eq!(decide(&external, action), None, "{action} of one that is {state}");
+            }
+            let cancelled = match state {
+                RunState::Running => Some(Move::Cancel),
+                RunState::Cancelled => Some(Move::Nothing),
+                _ => None,
+            };
+            assert_eq!(decide(&external, Action::Cancel), cancelled, "of one that is {state}");
+        }
     }
 
     #[test]

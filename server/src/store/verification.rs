@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use trainyard_wire::run::LeftOut;
+use trainyard_wire::state::Kind;
 use trainyard_wire::verification::{Compared, Determinism, DeterminismClass, Findings, FirstDifference, Platform, Verdict, Verification};
 use trainyard_wire::{RunId, RunState};
 
@@ -35,6 +36,9 @@ pub enum VerifyError {
     /// 409.
     #[error("only a run that has succeeded can be verified, and this one is {0}")]
     NotSucceeded(RunState),
+    /// 409.
+    #[error("a run of a program outside of Trainyard cannot be executed again here")]
+    External,
     /// 409.
     #[error("the run is itself the verification of another")]
     IsVerification,
@@ -81,6 +85,9 @@ impl Store {
 impl Transaction {
     async fn verify(&mut self, id: RunId, anew: bool) -> Result<(), VerifyError> {
         let run = db::runs::core(&mut self.conn, id).await?.filter(|run| !run.deleted).ok_or(VerifyError::NotFound)?;
+        if run.kind == Kind::External {
+            return Err(VerifyError::External);
+        }
         if run.state != RunState::Succeeded {
             return Err(VerifyError::NotSucceeded(run.state));
         }

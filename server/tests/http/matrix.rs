@@ -53,6 +53,11 @@ const TABLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/v1/jobs/{id}/resume", Submit, 404),
     ("POST", "/v1/jobs/{id}/retry", Submit, 404),
     ("GET", "/v1/runs", Read, 200),
+    ("POST", "/v1/runs", Submit, 415),
+    ("POST", "/v1/runs/{id}/metrics", Submit, 415),
+    ("POST", "/v1/runs/{id}/params", Submit, 415),
+    ("PUT", "/v1/runs/{id}/artifacts/{name}", Submit, 404),
+    ("POST", "/v1/runs/{id}/finish", Submit, 415),
     ("GET", "/v1/runs/{id}", Read, 404),
     ("PATCH", "/v1/runs/{id}", Submit, 415),
     ("DELETE", "/v1/runs/{id}", Submit, 404),
@@ -91,6 +96,31 @@ const TABLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/v1/session", SigningIn, 200),
     ("GET", "/v1/session", Known, 200),
     ("DELETE", "/v1/session", Known, 204),
+    ("POST", "/api/2.0/mlflow/experiments/create", Submit, 415),
+    ("GET", "/api/2.0/mlflow/experiments/get", Read, 400),
+    ("GET", "/api/2.0/mlflow/experiments/get-by-name", Read, 400),
+    ("POST", "/api/2.0/mlflow/experiments/search", Read, 415),
+    ("POST", "/api/2.0/mlflow/experiments/update", Submit, 415),
+    ("POST", "/api/2.0/mlflow/experiments/delete", Submit, 415),
+    ("POST", "/api/2.0/mlflow/experiments/restore", Submit, 415),
+    ("POST", "/api/2.0/mlflow/experiments/set-experiment-tag", Submit, 415),
+    ("POST", "/api/2.0/mlflow/experiments/delete-experiment-tag", Submit, 415),
+    ("POST", "/api/2.0/mlflow/runs/create", Submit, 415),
+    ("GET", "/api/2.0/mlflow/runs/get", Read, 422),
+    ("POST", "/api/2.0/mlflow/runs/search", Read, 415),
+    ("POST", "/api/2.0/mlflow/runs/update", Submit, 415),
+    ("POST", "/api/2.0/mlflow/runs/delete", Submit, 415),
+    ("POST", "/api/2.0/mlflow/runs/restore", Submit, 415),
+    ("POST", "/api/2.0/mlflow/runs/set-tag", Submit, 415),
+    ("POST", "/api/2.0/mlflow/runs/delete-tag", Submit, 415),
+    ("POST", "/api/2.0/mlflow/runs/log-parameter", Submit, 415),
+    ("POST", "/api/2.0/mlflow/runs/log-metric", Submit, 415),
+    ("POST", "/api/2.0/mlflow/runs/log-batch", Submit, 415),
+    ("GET", "/api/2.0/mlflow/metrics/get-history", Read, 400),
+    ("GET", "/api/2.0/mlflow/artifacts/list", Read, 404),
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts", Read, 404),
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts/{path}", Read, 404),
+    ("PUT", "/api/2.0/mlflow-artifacts/artifacts/{path}", Submit, 404),
     ("POST", "/v1/worker/register", Worker, 415),
     ("POST", "/v1/worker/claims", Worker, 415),
     ("POST", "/v1/worker/heartbeats", Worker, 415),
@@ -331,7 +361,7 @@ async fn every_cell_of_routes_methods_credentials_and_origins_answers_as_the_tab
             let busy = path == "/v1/backups" && wanted == 200 && answer.status == StatusCode::SERVICE_UNAVAILABLE;
             assert!(answer.status.as_u16() == wanted || busy, "{}: {} and not {wanted}", cell(), answer.status);
             if answer.status.is_client_error() && method != "HEAD" {
-                answer.problem();
+                if path.starts_with("/api/") { answer.mlflow_error() } else { drop(answer.problem()) }
             }
             let allowed = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control-")).count();
             assert_eq!(allowed, 0, "{}: another origin may read the answer", cell());

@@ -142,6 +142,14 @@ impl Answer {
         problem
     }
 
+    /// Checks that the body is an error of MLflow's.
+    #[track_caller]
+    pub(crate) fn mlflow_error(&self) {
+        let error = self.json();
+        assert_eq!(self.headers[CONTENT_TYPE], "application/json");
+        assert!(error["error_code"].is_string() && error["message"].as_str().is_some_and(|message| !message.is_empty()), "{error}");
+    }
+
     /// The pointer of the first error of the problem.
     #[track_caller]
     pub(crate) fn pointer(&self) -> String {

@@ -7,6 +7,7 @@ mod artifacts;
 mod backup;
 mod check;
 mod datasets;
+mod external;
 mod leases;
 mod listing;
 mod metrics;

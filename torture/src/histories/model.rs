@@ -138,6 +138,11 @@ impl Run {
         if !self.holds(attempt) {
             return;
         }
+        // An attempt's checkpoints go forward: one that is behind has been under way for long.
+        let is_behind = self.checkpoint.is_some_and(|before| step < before);
+        if is_behind && self.file.is_some_and(|(_, by)| by == attempt) {
+            return;
+        }
         // The same bytes are the same file, whoever puts them.
         if self.file.is_none_or(|(stored, _)| stored != step) {
             self.file = Some((step, attempt));

@@ -9,6 +9,7 @@
 pub mod budget;
 pub mod check;
 pub mod colourization;
+pub mod external;
 pub mod hypergradient;
 pub mod optimizer;
 pub mod regression;
@@ -25,6 +26,7 @@ use crate::problem::FieldError;
 use crate::state::Kind;
 use check::Checker;
 pub use colourization::ColourizationSpec;
+pub use external::ExternalSpec;
 pub use hypergradient::HypergradientSpec;
 pub use regression::{ProblemSpec, RegressionSpec};
 pub use regularization_pair::RegularizationPairSpec;
@@ -37,6 +39,7 @@ pub enum Spec {
     RegularizationPair(RegularizationPairSpec),
     Hypergradient(HypergradientSpec),
     Colourization(ColourizationSpec),
+    External(ExternalSpec),
 }
 
 impl Spec {
@@ -66,6 +69,10 @@ impl Spec {
                 spec.normalize(&mut checker);
                 Self::Colourization(spec)
             }
+            Kind::External => {
+                checker.error("/kind", "an external run is not submitted: POST /v1/runs opens one");
+                Self::External(ExternalSpec::default())
+            }
         };
         checker.finish().map(|()| spec)
     }
@@ -76,6 +83,7 @@ impl Spec {
             Self::RegularizationPair(_) => Kind::RegularizationPair,
             Self::Hypergradient(_) => Kind::Hypergradient,
             Self::Colourization(_) => Kind::Colourization,
+            Self::External(_) => Kind::External,
         }
     }
 
@@ -85,7 +93,7 @@ impl Spec {
             Self::Regression(spec) => Some(&spec.problem),
             Self::RegularizationPair(spec) => Some(&spec.problem),
             Self::Hypergradient(spec) => Some(&spec.problem),
-            Self::Colourization(_) => None,
+            Self::Colourization(_) | Self::External(_) => None,
         }
     }
 
@@ -95,7 +103,7 @@ impl Spec {
             Self::Regression(spec) => Some(&mut spec.problem),
             Self::RegularizationPair(spec) => Some(&mut spec.problem),
             Self::Hypergradient(spec) => Some(&mut spec.problem),
-            Self::Colourization(_) => None,
+            Self::Colourization(_) | Self::External(_) => None,
         }
     }
 

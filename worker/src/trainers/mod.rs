@@ -101,5 +101,6 @@ pub fn train(assignment: &Assignment, workshop: &Workshop, session: &dyn Session
         Spec::RegularizationPair(spec) => regularization_pair::train(spec, assignment, workshop, session),
         Spec::Hypergradient(spec) => hypergradient::train(spec, assignment, workshop, session),
         Spec::Colourization(spec) => colourization::train(spec, assignment, workshop, session),
+        Spec::External(_) => Err(TrainError::Spec("an external run is not trained here".to_owned())),
     }
 }

@@ -1,0 +1,443 @@
+//! Runs of programs outside of Trainyard: opened, added to and ended by the programs themselves.
+//!
+//! No worker claims such a run and no lease holds it: it is running until its program, or somebody else, ends it. Only here can it be
+//! written to, and nothing else can be written to here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::FutureExt as _;
+use serde_json::json;
+use trainyard_wire::external::{EndState, LONGEST_TAG_NAME, Logged, MOST_POINTS_OF_A_STEP};
+use trainyard_wire::spec::ExternalSpec;
+use trainyard_wire::spec::check::Checker;
+use trainyard_wire::spec::external::{Params, check_params};
+use trainyard_wire::state::Kind;
+use trainyard_wire::{FieldError, Number, Revision, RunId, RunState, StopReason, Timestamp};
+
+use super::artifacts::is_artifact_name;
+use super::lifecycle::{Next, describe};
+use super::writer::{Effect, Transaction, write_error};
+use super::{Store, StoreError};
+use crate::blobs::StagedBlob;
+use crate::db;
+use crate::db::artifacts::ArtifactRow;
+use crate::db::external::Labels;
+use crate::db::logged::LoggedSeries;
+use crate::db::runs::{End, RunCore};
+
+/// An external run to open.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewExternalRun {
+    pub name: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub spec: ExternalSpec,
+    /// The id of an experiment of external runs; 0 is the default one.
+    pub experiment: i64,
+    /// Now, unless given.
+    pub started_at: Option<Timestamp>,
+}
+
+/// Why an external run was not opened or not written to. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExternalError {
+    /// 404.
+    #[error("there is no such run")]
+    UnknownRun,
+    /// 404.
+    #[error("there is no such experiment")]
+    UnknownExperiment,
+    /// 409.
+    #[error("the experiment holds the {0} runs that Trainyard trains, and no others")]
+    NotItsExperiment(String),
+    /// 409.
+    #[error("run {run} is a {kind} run that Trainyard trains itself: only its worker writes to it")]
+    NotExternal { run: RunId, kind: Kind },
+    /// 409.
+    #[error("run {run} is {state}: nothing is added to it any more")]
+    Finished { run: RunId, state: RunState },
+    /// 409.
+    #[error("run {run} shares its name and tags with the {runs} runs of its sweep")]
+    Shared { run: RunId, runs: i64 },
+    /// 422.
+    #[error(
+        "an artifact's name is segments of letters, digits, `.`, `_` and `-`, joined by `/`, at most 200 characters; no segment is a device"
+    )]
+    ArtifactName,
+    /// 422: with pointers.
+    #[error("what is logged is not valid")]
+    Invalid(Vec<FieldError>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+write_error!(ExternalError, Store);
+
+/// What may be added to a run that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// Nothing.
+    Refused,
+    /// All but to a cancelled one, as MLflow's clients are used to: they evaluate after the end.
+    Taken,
+}
+
+/// A file to store for an external run.
+#[derive(Debug)]
+pub struct NewExternalFile {
+    pub name: String,
+    pub content_type: String,
+    pub blob: StagedBlob,
+}
+
+/// Why a point cannot be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PointsError {
+    #[error("must have 1 to 250 characters")]
+    Name,
+    #[error("must be from 0 to 2^63 - 1")]
+    Step,
+    #[error("must be in the years 0 to 9999")]
+    Time,
+    #[error("is the {}th point of its name and step in one request", MOST_POINTS_OF_A_STEP + 1)]
+    Crowded,
+}
+
+/// Points of metrics, in the order in which they were logged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoggedPoints {
+    series: Vec<LoggedSeries>,
+    /// Of each name, in `series`.
+    places: HashMap<String, usize>,
+    /// The largest step of each.
+    tops: HashMap<usize, u64>,
+    /// Points at steps that were not the largest of their series.
+    crowds: HashMap<(usize, u64), usize>,
+}
+
+/// What one request logs to a run, all or nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogBatch {
+    pub points: LoggedPoints,
+    /// Added, or put in the place of those with their names.
+    pub params: Params,
+    /// Refuses a parameter that is there with another value.
+    pub params_stay: bool,
+    /// The run's new name.
+    pub name: Option<String>,
+    /// Set, or taken away where there is no value.
+    pub tags: BTreeMap<String, Option<String>>,
+}
+
+/// What becomes of a run's name and state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunUpdate {
+    pub name: Option<String>,
+    /// Running again, or ended.
+    pub state: Option<RunState>,
+    pub error: Option<String>,
+    pub finished_at: Option<Timestamp>,
+}
+
+impl LoggedPoints {
+    /// Adds a point behind those of its name.
+    ///
+    /// # Errors
+    /// Where it cannot be stored.
+    pub fn add(&mut self, name: &str, step: i64, value: Number, time: Option<i64>) -> Result<(), PointsError> {
+        let step = u64::try_from(step).map_err(|_| PointsError::Step)?;
+        if time.is_some_and(|time| !(Timestamp::MIN.0..=Timestamp::MAX.0).contains(&time)) {
+            return Err(PointsError::Time);
+        }
+        let index = match self.places.get(name) {
+            Some(index) => *index,
+            None => {
+                if !(1..=LONGEST_TAG_NAME).contains(&name.chars().count()) {
+                    return Err(PointsError::Name);
+                }
+                self.places.insert(name.to_owned(), self.series.len());
+                self.series.push(LoggedSeries { name: name.to_owned(), ..LoggedSeries::default() });
+                self.series.len() - 1
+            }
+        };
+        let Some(series) = self.series.get_mut(index) else { return Err(PointsError::Name) };
+        // A step beyond all others is new; only of the rest there may be several.
+        let top = self.tops.entry(index).or_insert(0);
+        if series.steps.is_empty() || step > *top {
+            *top = step;
+        } else {
+            let others = self.crowds.entry((index, step)).or_insert(1);
+            if *others >= MOST_POINTS_OF_A_STEP {
+                return Err(PointsError::Crowded);
+            }
+            *others += 1;
+        }
+        series.steps.push(step);
+        series.values.push(value);
+        series.times.push(time);
+        Ok(())
+    }
+}
+
+impl From<EndState> for RunUpdate {
+    fn from(state: EndState) -> Self {
+        Self { state: Some(state.into()), ..Self::default() }
+    }
+}
+
+impl Store {
+    /// Opens an external run, which is running from now on.
+    pub async fn open_external(&self, run: NewExternalRun) -> Result<RunId, ExternalError> {
+        let write = self.inner.writer.write::<_, ExternalError, _>(move |transaction| {
+            async move {
+                let experiment = db::experiments::get(&mut transaction.conn, run.experiment).await?;
+                let experiment = experiment.filter(|experiment| !experiment.deleted).ok_or(ExternalError::UnknownExperiment)?;
+                if experiment.holds_kind {
+                    return Err(ExternalError::NotItsExperiment(experiment.name));
+                }
+                let revision = transaction.upcoming_revision();
+                let id = db::external::insert(&mut transaction.conn, &run, revision, transaction.now).await?;
+                transaction.event(id, "opened", json!({})).await?;
+                Ok(id)
+            }
+            .boxed()
+        });
+        write.await
+    }
+
+    /// Adds metrics, parameters and tags to an external run, all or nothing. What is there already changes nothing.
+    pub async fn log(&self, id: RunId, batch: LogBatch, late: Late) -> Result<Logged, ExternalError> {
+        self.inner.writer.write(move |transaction| async move { transaction.log(id, batch, late).await }.boxed()).await
+    }
+
+    /// Renames an external run, ends it or opens it again; whether one that has ended may end otherwise is `late`'s to say. A repeat
+    /// changes nothing. Answers its state then.
+    pub async fn update_external(&self, id: RunId, update: RunUpdate, late: Late) -> Result<RunState, ExternalError> {
+        self.inner.writer.write(move |transaction| async move { transaction.update_external(id, update, late).await }.boxed()).await
+    }
+
+    /// Renames any run, and sets and takes away its tags, where it does not share them.
+    pub async fn relabel(&self, id: RunId, name: Option<String>, tags: BTreeMap<String, Option<String>>) -> Result<(), ExternalError> {
+        let write = self.inner.writer.write::<_, ExternalError, _>(move |transaction| {
+            async move {
+                let run = db::runs::core(&mut transaction.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+                let revision = transaction.upcoming_revision();
+                if transaction.relabel(&run, name, &tags, revision).await? {
+                    transaction.advance_revision(1);
+                    db::runs::set_revision(&mut transaction.conn, &run, revision).await?;
+                    transaction.changed(id, revision);
+                }
+                Ok(())
+            }
+            .boxed()
+        });
+        write.await
+    }
+
+    /// Notes that an MLflow client has deleted a run, or restored it.
+    pub async fn set_deleted_in_mlflow(&self, id: RunId, deleted: bool) -> Result<(), ExternalError> {
+        let write = self.inner.writer.write::<_, ExternalError, _>(move |transaction| {
+            async move {
+                let run = db::runs::core(&mut transaction.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+                Ok(db::external::set_deleted(&mut transaction.conn, run.id, deleted, transaction.now).await?)
+            }
+            .boxed()
+        });
+        write.await
+    }
+
+    /// Stores a file for an external run; replaces the one of the same name.
+    pub async fn put_external(&self, id: RunId, file: NewExternalFile, late: Late) -> Result<Revision, ExternalError> {
+        let NewExternalFile { name, content_type, blob } = file;
+        // Looked at before the file gets a name; what counts is the look in the transaction.
+        self.may_put(id, &name, late).await?;
+        let (sha256, size) = (blob.sha256().to_owned(), blob.size());
+        let put = vec![sha256.clone()];
+        let files = self.inner.blobs.publish(vec![blob]).await?;
+        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
+            async move {
+                transaction.after_commit(Effect::Published { _files: files });
+                // Noted even if the put is refused only now: the file is in its place, and the sweep finds it by its row.
+                db::artifacts::insert_blob(&mut transaction.conn, &sha256, size).await?;
+                match transaction.put_external(id, &name, &content_type, &sha256, late).await {
+                    Err(ExternalError::Store(error)) => Err(error),
+                    outcome => Ok(outcome),
+                }
+            }
+            .boxed()
+        });
+        let written = write.await;
+        if written.is_err() {
+            self.take_back(put).await;
+        }
+        written?
+    }
+
+    /// Fails where a file of this name would be refused, before its bytes are received.
+    pub async fn may_put(&self, id: RunId, name: &str, late: Late) -> Result<(), ExternalError> {
+        if !is_artifact_name(name) {
+            return Err(ExternalError::ArtifactName);
+        }
+        let run = db::runs::core(&mut *self.reader().await?, id).await?.ok_or(ExternalError::UnknownRun)?;
+        writable(&run, late)
+    }
+}
+
+/// Fails unless the run is external and takes more.
+fn writable(run: &RunCore, late: Late) -> Result<(), ExternalError> {
+    if run.kind != Kind::External {
+        return Err(ExternalError::NotExternal { run: run.id, kind: run.kind });
+    }
+    match run.state {
+        RunState::Running => Ok(()),
+        RunState::Succeeded | RunState::Failed if late == Late::Taken => Ok(()),
+        state => Err(ExternalError::Finished { run: run.id, state }),
+    }
+}
+
+impl Transaction {
+    async fn log(&mut self, id: RunId, batch: LogBatch, late: Late) -> Result<Logged, ExternalError> {
+        let run = db::runs::core(&mut self.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+        writable(&run, late)?;
+        let revision = self.upcoming_revision();
+        let points = db::logged::insert(&mut self.conn, id, &batch.points.series, revision, self.now).await?;
+        let mut news = points > 0;
+        if points > 0 {
+            let last = batch.points.series.iter().flat_map(|series| &series.steps).max().copied().unwrap_or(0);
+            db::external::set_step(&mut self.conn, id, i64::try_from(last).unwrap_or(i64::MAX), revision).await?;
+        }
+        news |= self.set_params(id, &batch, revision).await?;
+        if !batch.tags.is_empty() || batch.name.is_some() {
+            news |= self.relabel(&run, batch.name, &batch.tags, revision).await?;
+        }
+        if !news {
+            let revision = db::runs::revision(&mut self.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+            return Ok(Logged { points, revision });
+        }
+        self.advance_revision(1);
+        db::runs::set_revision(&mut self.conn, &run, revision).await?;
+        self.changed(id, revision);
+        Ok(Logged { points, revision })
+    }
+
+    /// Answers whether that changed anything.
+    async fn set_params(&mut self, id: RunId, batch: &LogBatch, revision: Revision) -> Result<bool, ExternalError> {
+        if batch.params.is_empty() {
+            return Ok(false);
+        }
+        let mut spec = db::external::spec(&mut self.conn, id).await?;
+        let mut news = false;
+        for (name, value) in &batch.params {
+            match spec.params.get(name) {
+                Some(known) if known == value || (batch.params_stay && known.to_string() == value.to_string()) => continue,
+                Some(known) if batch.params_stay => {
+                    let detail = format!("is `{known}` already and cannot become `{value}`");
+                    return Err(ExternalError::Invalid(vec![FieldError { pointer: format!("/params/{name}"), detail }]));
+                }
+                _ => news = true,
+            }
+            spec.params.insert(name.clone(), value.clone());
+        }
+        if news {
+            let mut checker = Checker::new("");
+            check_params(&spec.params, &mut checker, "/params");
+            checker.finish().map_err(ExternalError::Invalid)?;
+            db::external::set_spec(&mut self.conn, id, &spec, revision).await?;
+        }
+        Ok(news)
+    }
+
+    /// Changes the name and the tags of a run's job, whose only run it is. Answers whether that changed anything.
+    async fn relabel(
+        &mut self,
+        run: &RunCore,
+        name: Option<String>,
+        tags: &BTreeMap<String, Option<String>>,
+        revision: Revision,
+    ) -> Result<bool, ExternalError> {
+        let known = db::external::labels(&mut self.conn, run.job_id).await?;
+        if known.runs > 1 {
+            return Err(ExternalError::Shared { run: run.id, runs: known.runs });
+        }
+        let mut labels = Labels { name: name.or_else(|| known.name.clone()), tags: known.tags.clone(), runs: known.runs };
+        for (tag, value) in tags {
+            match value {
+                Some(value) => drop(labels.tags.insert(tag.clone(), value.clone())),
+                None => drop(labels.tags.remove(tag)),
+            }
+        }
+        if (&labels.name, &labels.tags) == (&known.name, &known.tags) {
+            return Ok(false);
+        }
+        let mut checker = Checker::new("");
+        trainyard_wire::external::check_tags(&labels.tags, &mut checker, "/tags");
+        checker.finish().map_err(ExternalError::Invalid)?;
+        db::external::set_labels(&mut self.conn, run.job_id, &labels, revision).await?;
+        Ok(true)
+    }
+
+    async fn update_external(&mut self, id: RunId, update: RunUpdate, late: Late) -> Result<RunState, ExternalError> {
+        let mut run = db::runs::core(&mut self.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+        if run.kind != Kind::External {
+            return Err(ExternalError::NotExternal { run: id, kind: run.kind });
+        }
+        if update.name.is_some() {
+            let revision = self.upcoming_revision();
+            if self.relabel(&run, update.name, &BTreeMap::new(), revision).await? {
+                self.advance_revision(1);
+                db::runs::set_revision(&mut self.conn, &run, revision).await?;
+                self.changed(id, revision);
+            }
+        }
+        let Some(state) = update.state.filter(|state| *state != run.state) else { return Ok(run.state) };
+        let stop_reason = match state {
+            RunState::Running => {
+                self.reopen(&mut run).await?;
+                return Ok(state);
+            }
+            RunState::Succeeded => StopReason::Completed,
+            RunState::Cancelled => StopReason::Cancelled,
+            RunState::Failed => StopReason::Error,
+            // Nobody waits for a program to begin.
+            RunState::Queued | RunState::Paused => return Ok(run.state),
+        };
+        match (run.state, late) {
+            (RunState::Running, _) => {}
+            (_, Late::Taken) => self.reopen(&mut run).await?,
+            (state, Late::Refused) => return Err(ExternalError::Finished { run: id, state }),
+        }
+        let next = Next::Finish(End { state, stop_reason, error: update.error, result: None });
+        let (kind, detail) = describe(&next);
+        self.leave(&run, &next, kind, detail).await?;
+        if let Some(time) = update.finished_at {
+            db::external::set_finished_at(&mut self.conn, id, time).await?;
+        }
+        Ok(state)
+    }
+
+    async fn reopen(&mut self, run: &mut RunCore) -> Result<(), StoreError> {
+        let revision = self.event(run.id, "reopened", json!({})).await?;
+        db::external::reopen(&mut self.conn, run.id, revision).await?;
+        run.state = RunState::Running;
+        db::jobs::set_revision(&mut self.conn, run.job_id, revision).await
+    }
+
+    async fn put_external(
+        &mut self,
+        id: RunId,
+        name: &str,
+        content_type: &str,
+        sha256: &str,
+        late: Late,
+    ) -> Result<Revision, ExternalError> {
+        let run = db::runs::core(&mut self.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+        writable(&run, late)?;
+        let row = ArtifactRow { run: id, name, content_type, sha256, attempt: run.attempt };
+        if !db::artifacts::put(&mut self.conn, &row, self.now).await? {
+            return db::runs::revision(&mut self.conn, id).await?.ok_or(ExternalError::UnknownRun);
+        }
+        let revision = self.advance_revision(1);
+        db::runs::set_revision(&mut self.conn, &run, revision).await?;
+        self.changed(id, revision);
+        Ok(revision)
+    }
+}

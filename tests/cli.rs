@@ -168,7 +168,7 @@ async fn a_mistake_in_a_jobs_file_is_shown_where_it_stands() {
     for more in [&[] as &[&str], &["--dry-run"], &["--name", "other"]] {
         let refused = yard.cli(&[&["submit", "job.json"], more].concat()).await;
         assert_eq!(refused.code, Some(4));
-        assert!(refused.stderr.contains("job.json:5:46 /spec/optimizer/learning_rate"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("job.json:5:50 /spec/optimizer/learning_rate"), "{}", refused.stderr);
         let lines: Vec<&str> = refused.stderr.lines().collect();
         let at = lines.iter().position(|line| line.contains("5 | \"optimizer\"")).unwrap_or_else(|| panic!("{}", refused.stderr));
         let mark = lines[at + 1].find('^').unwrap();
@@ -258,7 +258,7 @@ async fn watching_prints_plain_lines_where_there_is_no_terminal_and_ends_with_th
     assert!(watch.is_running());
     let _worker = yard.worker("worker");
     assert!(watch.wait().await.success());
-    assert_eq!(watch.stderr().matches("succeeded: completed after").count(), 5, "{}", watch.stderr());
+    assert_eq!(watch.stderr().matches("succeeded: completed, after").count(), 5, "{}", watch.stderr());
     assert_eq!(watch.stdout().lines().count(), 6, "{}", watch.stdout());
     assert!(!watch.stdout().contains('\u{1b}') && !watch.stderr().contains('\u{1b}'), "no escape sequences");
 }
@@ -288,14 +288,14 @@ async fn on_a_terminal_watching_draws_bars_with_the_time_left_the_pace_and_the_c
     let mut second = jobs::quick();
     second["priority"] = json!(-1);
     yard.submit(&second).await;
-    let command = format!("stty cols 200; {} watch 1 2", env!("CARGO_BIN_EXE_trainyard"));
+    let command = format!("stty rows 50 cols 100; {} watch 1 2", env!("CARGO_BIN_EXE_trainyard"));
     let mut script = tokio::process::Command::new("script");
     script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).current_dir(yard.folder.path()).stdin(Stdio::null());
     script.env("TRAINYARD_CONFIG", "/dev/null").env("TRAINYARD_URL", &yard.url).env("TRAINYARD_TOKEN", &yard.token).env("TERM", "xterm");
     let output = tokio::time::timeout(2 * PATIENCE, script.kill_on_drop(true).output()).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}");
-    for part in ["run 1 unet on synthetic", "epoch", "left", "images/s", "loss", "(best", "accuracy", "of 2 runs done"] {
+    for part in ["run 1 unet on synthetic, epoch", "left", "images/s", "loss", "(best", "accuracy", "of 2 runs done"] {
         assert!(text.contains(part), "no {part} in {text}");
     }
     assert!(text.contains(['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']), "a curve: {text}");

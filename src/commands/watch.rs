@@ -38,7 +38,7 @@ const AT_ONCE: usize = 8;
 /// Most runs of a page, and in the table at the end.
 const PAGE: u32 = 1000;
 /// Points of the small curve.
-const CURVE: u32 = 20;
+const CURVE: u32 = 16;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WatchArgs {

@@ -87,15 +87,21 @@ pub(crate) fn loss(run: &Run) -> Option<f64> {
     last(run, &[loss_name(run)?])
 }
 
-/// Loss and accuracy with the best of each, and the pace.
+/// Loss and accuracy with the best of each.
 pub(crate) fn figures(run: &Run) -> Vec<String> {
     let loss = loss_name(run).and_then(|name| run.summary.get(name));
     let loss = loss.map(|summary| format!("loss {} (best {})", number(summary.last.0), number(summary.min.0)));
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let accuracy = run.summary.get("val_accuracy");
     let accuracy = accuracy.map(|summary| format!("accuracy {} (best {})", percent(summary.last.0), percent(summary.max.0)));
-    let pace = last(run, &["images_per_second"]).map(|pace| format!("{pace:.0} images/s"));
-    [loss, accuracy, pace].into_iter().flatten().collect()
+    [loss, accuracy].into_iter().flatten().collect()
+}
+
+/// Where the run is, how long it still takes and how fast it goes.
+pub(crate) fn pace(run: &Run) -> Vec<String> {
+    let left = run.progress.eta_seconds.map(|eta| format!("{} left", seconds(eta)));
+    let images = last(run, &["images_per_second"]).map(|images| format!("{images:.0} images/s"));
+    [Some(position(run)), left, images].into_iter().flatten().collect()
 }
 
 /// Which of two values of a metric is the better one.

@@ -13,6 +13,8 @@ use super::{format, plain, plain_line};
 
 /// Most bars at one time; a sweep may have thousands of runs.
 const MOST_BARS: usize = 16;
+/// Up to so many runs have two lines each.
+const MOST_TALL: usize = 4;
 /// Between two plain lines of one run that goes on.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at the curve of one run.
@@ -32,14 +34,15 @@ enum Screen {
 /// The progress of runs.
 pub(crate) struct RunProgress {
     screen: Screen,
-    /// Whether there are so few runs that those which wait are shown as well.
-    are_few: bool,
+    /// How many there are: of few, those which wait are shown as well.
+    runs: usize,
     shown: HashMap<RunId, Shown>,
 }
 
 /// What is on the screen of one run.
 struct Shown {
     bar: Option<ProgressBar>,
+    is_tall: bool,
     state: RunState,
     step: u64,
     /// As it was seen last, while it has a bar.
@@ -53,7 +56,7 @@ struct Shown {
 impl Shown {
     fn new(run: &Run, bar: Option<ProgressBar>) -> Self {
         let (state, step) = (run.state, run.progress.step);
-        Self { bar, state, step, run: None, curve: Vec::new(), curve_at: None, line_at: Instant::now() }
+        Self { bar, is_tall: false, state, step, run: None, curve: Vec::new(), curve_at: None, line_at: Instant::now() }
     }
 }
 
@@ -69,7 +72,7 @@ impl RunProgress {
         } else {
             Screen::Lines
         };
-        Self { screen, are_few: runs <= MOST_BARS, shown: HashMap::new() }
+        Self { screen, runs, shown: HashMap::new() }
     }
 
     /// Whether each change of this run is shown: it has a bar, or there are lines.
@@ -133,7 +136,7 @@ impl RunProgress {
         }
         match &self.screen {
             Screen::Live { .. } => self.show_bar(run),
-            Screen::Lines if self.are_few || run.state != RunState::Queued => self.show_line(run, changed),
+            Screen::Lines if self.runs <= MOST_BARS || run.state != RunState::Queued => self.show_line(run, changed),
             Screen::Lines | Screen::Nothing => {}
         }
     }
@@ -151,10 +154,11 @@ impl RunProgress {
     fn show_bar(&mut self, run: &Run) {
         let Screen::Live { bars, .. } = &self.screen else { return };
         let count = self.shown.values().filter(|shown| shown.bar.is_some()).count();
-        let deserves = self.are_few || run.state == RunState::Running;
+        let deserves = self.runs <= MOST_BARS || run.state == RunState::Running;
         let shown = self.shown.entry(run.id).or_insert_with(|| Shown::new(run, None));
         if shown.bar.is_none() && deserves && count < MOST_BARS {
-            shown.bar = Some(bars.insert_from_back(1, run_bar(run)));
+            shown.is_tall = self.runs <= MOST_TALL;
+            shown.bar = Some(bars.insert_from_back(1, run_bar(run, shown.is_tall)));
         }
         shown.state = run.state;
         if shown.bar.is_some() {
@@ -171,18 +175,30 @@ impl RunProgress {
         };
         if due {
             let what = plain_line(&format::what(run)).into_owned();
-            eprintln!("run {} ({what}): {}, {}", run.id, format::state(run), plain_line(&details(run, &[])));
+            let details = [format::pace(run), format::figures(run)].concat().join(", ");
+            eprintln!("run {} ({what}): {}, {details}", run.id, format::state(run));
             self.shown.insert(run.id, Shown::new(run, None));
         }
     }
 }
 
 impl Shown {
+    /// On few runs' second line are the figures; with many they follow the pace, and a narrow terminal cuts them off.
     fn draw(&self) {
         if let (Some(bar), Some(run)) = (&self.bar, &self.run) {
             bar.set_length(run.progress.total_steps.max(1));
             bar.set_position(run.progress.step);
-            bar.set_message(if run.state == RunState::Running { details(run, &self.curve) } else { format::state(run) });
+            let figures = figures(run, &self.curve);
+            let mut parts = vec![format!("run {} {}", run.id, plain_line(&format::what(run)))];
+            match run.state {
+                RunState::Running => parts.extend(format::pace(run)),
+                _ => parts.push(format::state(run)),
+            }
+            if !self.is_tall {
+                parts.push(figures.clone());
+            }
+            bar.set_message(parts.join(", "));
+            bar.set_prefix(figures);
         }
     }
 }
@@ -191,22 +207,15 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
-fn run_bar(run: &Run) -> ProgressBar {
-    let bar = ProgressBar::new(run.progress.total_steps.max(1)).with_style(style("{prefix:24!} [{bar:16}] {percent:>3} % {wide_msg}"));
-    bar.set_prefix(format!("run {} {}", run.id, plain_line(&format::what(run))));
-    bar
+fn run_bar(run: &Run, is_tall: bool) -> ProgressBar {
+    let template = if is_tall { "[{bar:10}] {percent:>3} % {wide_msg}\n  {prefix:78!}" } else { "[{bar:10}] {percent:>3} % {wide_msg}" };
+    ProgressBar::new(run.progress.total_steps.max(1)).with_style(style(template))
 }
 
-/// The time that is left, the curve, loss, accuracy, the pace and the position: what a narrow terminal cuts off matters least.
-fn details(run: &Run, curve: &[f64]) -> String {
-    let mut parts: Vec<String> = run.progress.eta_seconds.map(|eta| format!("{} left", format::seconds(eta))).into_iter().collect();
-    let mut figures = format::figures(run);
-    if let (Some(loss), false) = (figures.first_mut(), curve.is_empty()) {
-        *loss = format!("{} {loss}", sparkline(curve));
-    }
-    parts.extend(figures);
-    parts.push(format::position(run));
-    parts.join(", ")
+/// Loss and accuracy after the curve.
+fn figures(run: &Run, curve: &[f64]) -> String {
+    let curve = if curve.is_empty() { String::new() } else { format!("{} ", sparkline(curve)) };
+    format!("{curve}{}", format::figures(run).join(", "))
 }
 
 fn ended(run: &Run) -> String {

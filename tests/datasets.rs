@@ -52,7 +52,7 @@ async fn a_file_that_is_not_made_of_records_is_refused() {
     bytes.pop();
     std::fs::write(yard.folder.path().join("short.bin"), bytes).unwrap();
     let refused = yard.cli(&["datasets", "add", "short", "--train", "short.bin", "--val", "short.bin"]).await;
-    assert_eq!(refused.code, Some(1));
+    assert_eq!(refused.code, Some(4));
     assert!(refused.stderr.contains("422") || refused.stderr.contains("400"), "{}", refused.stderr);
     assert!(yard.client.datasets().await.unwrap().items.is_empty());
     assert_eq!(yard.cli(&["datasets", "add", "half", "--train", "short.bin"]).await.code, Some(2));

@@ -241,7 +241,7 @@ async fn a_running_run_is_paused_resumed_cancelled_and_retried() {
     let paused = yard.until(id, RunState::Paused).await;
     assert!(paused.progress.step > 0);
     let refused = yard.cli(&["retry", &run]).await;
-    assert_eq!(refused.code, Some(1));
+    assert_eq!(refused.code, Some(4));
     assert!(refused.stderr.contains("409") && refused.stderr.contains("paused"), "{}", refused.stderr);
 
     yard.cli(&["resume", &run]).await.success();
@@ -313,7 +313,7 @@ async fn a_table_is_uploaded_and_fitted() {
     yard.cli(&["datasets", "add", "lines", "--csv", "table.csv"]).await.success();
     std::fs::write(yard.folder.path().join("table.csv"), "a,b,y\n1,2,3\n").unwrap();
     let other = yard.cli(&["datasets", "add", "lines", "--csv", "table.csv"]).await;
-    assert_eq!(other.code, Some(1));
+    assert_eq!(other.code, Some(4));
     assert!(other.stderr.contains("409"), "{}", other.stderr);
     assert!(yard.cli(&["datasets", "list"]).await.success().contains("lines"));
 }

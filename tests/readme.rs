@@ -55,7 +55,7 @@ fn shell(folder: &Path, script: &str, address: &str) -> tokio::process::Command 
     let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut command = tokio::process::Command::new("bash");
     command.arg("-c").arg(format!("set -euo pipefail\n{}", script.replace("127.0.0.1:8080", address)));
-    command.current_dir(folder).env("PATH", path).env("HOME", folder).env_remove("XDG_CACHE_HOME");
+    command.current_dir(folder).env("PATH", path).env("HOME", folder).env_remove("XDG_CACHE_HOME").env_remove("XDG_CONFIG_HOME");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }

@@ -73,12 +73,12 @@ async fn the_command_line_shows_the_pointers_and_tells_failure_from_wrong_usage(
     job["spec"]["network"]["kernel"] = json!(0);
     std::fs::write(yard.folder.path().join("job.json"), job.to_string()).unwrap();
     let refused = yard.cli(&["submit", "job.json"]).await;
-    assert_eq!(refused.code, Some(1));
+    assert_eq!(refused.code, Some(4));
     assert!(refused.stderr.contains("/spec/network/kernel"), "{}", refused.stderr);
     assert_eq!(refused.stdout, "");
 
     assert_eq!(yard.cli(&["submit"]).await.code, Some(2));
     assert_eq!(yard.cli(&["runs", "--state", "sleeping"]).await.code, Some(2));
     assert_eq!(yard.cli(&["submit", "missing.json"]).await.code, Some(1));
-    assert_eq!(yard.cli(&["show", "999"]).await.code, Some(1));
+    assert_eq!(yard.cli(&["show", "999"]).await.code, Some(4));
 }

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use trainyard_wire::{JobId, RunId};
+use trainyard_wire::{JobId, Page, RunId};
 
 use crate::connection::Connection;
-use crate::terminal::{format, plain, print};
+use crate::context::Context;
+use crate::failure::report_one;
+use crate::terminal::{format, print, print_json};
 
 /// What is asked of runs.
 #[derive(Clone, Copy, Debug)]
@@ -40,24 +42,31 @@ pub(crate) struct ActionArgs {
 
 impl ActionArgs {
     /// Asks for each run in turn; one that refuses does not keep the others from being asked.
-    pub(crate) async fn run(self, action: Action) -> anyhow::Result<ExitCode> {
-        let client = self.connection.client()?;
+    pub(crate) async fn run(self, action: Action, context: &Context) -> anyhow::Result<ExitCode> {
+        let client = self.connection.client(context)?;
         if let Some(id) = self.job {
             let job = client.job_action(id, action.as_str()).await?;
-            let states: Vec<String> = job.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
-            print(&format!("job {id}: {}", states.join(", ")))?;
+            context.answer(&job, |job| {
+                let states: Vec<String> = job.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+                format!("job {id}: {}", states.join(", "))
+            })?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut code = ExitCode::SUCCESS;
+        let mut first_code = None;
+        let mut items = Vec::new();
         for id in self.runs {
             match client.run_action(id, action.as_str()).await {
+                Ok(run) if context.json() => items.push(run),
                 Ok(run) => print(&format!("run {id}: {}", format::state(&run)))?,
                 Err(error) => {
-                    eprintln!("error: run {id}: {}", plain(&error.to_string()));
-                    code = ExitCode::FAILURE;
+                    let code = report_one(&format!("run {id}"), error, context);
+                    first_code.get_or_insert(code);
                 }
             }
         }
-        Ok(code)
+        if context.json() {
+            print_json(&Page { items })?;
+        }
+        Ok(first_code.map_or(ExitCode::SUCCESS, ExitCode::from))
     }
 }

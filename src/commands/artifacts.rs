@@ -14,9 +14,9 @@ use trainyard_wire::run::Artifact;
 
 use crate::UsageError;
 use crate::connection::Connection;
+use crate::context::Context;
 use crate::terminal::progress::byte_bar;
 use crate::terminal::table::Table;
-use crate::terminal::{print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ArtifactsArgs {
@@ -28,33 +28,32 @@ pub(crate) struct ArtifactsArgs {
     /// Where to write it, - for standard output; its own name in this folder unless given
     #[arg(short, long, value_name = "FILE", requires = "name")]
     output: Option<PathBuf>,
-    /// Print the API's JSON
-    #[arg(long, conflicts_with = "name")]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl ArtifactsArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.connection.client()?;
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let client = self.connection.client(context)?;
         let artifacts = client.artifacts(self.run).await?;
         let Some(name) = &self.name else {
-            if self.json {
-                print_json(&artifacts)?;
-            } else {
-                print(&table(&artifacts.artifacts).to_string())?;
-            }
+            context.answer(&artifacts, |artifacts| table(&artifacts.artifacts))?;
             return Ok(ExitCode::SUCCESS);
         };
         let Some(artifact) = artifacts.artifacts.iter().find(|artifact| artifact.name == *name) else {
-            bail!("run {} has no artifact {name}", self.run);
+            bail!("run {0} has no artifact {name}: `trainyard artifacts {0}` lists what it has", self.run);
         };
-        match self.output {
-            Some(path) if path == Path::new("-") => write_to_stdout(&client, self.run, name).await?,
-            Some(path) => download(&client, self.run, artifact, &path).await?,
-            None => download(&client, self.run, artifact, &own_name(name)?).await?,
-        }
+        let path = match self.output {
+            Some(path) if path == Path::new("-") => {
+                context.json_unless("-o -", true)?;
+                write_to_stdout(&client, self.run, name).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Some(path) => path,
+            None => own_name(name)?,
+        };
+        download(&client, self.run, artifact, &path).await?;
+        context.answer(artifact, |artifact| format!("{} ({} bytes)", path.display(), artifact.size))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -84,7 +83,7 @@ async fn write_to_stdout(client: &Client, run: RunId, name: &str) -> anyhow::Res
 }
 
 /// Writes the artifact beside `path` first, and moves it there once its bytes are known to be the right ones.
-async fn download(client: &Client, run: RunId, artifact: &Artifact, path: &Path) -> anyhow::Result<()> {
+pub(super) async fn download(client: &Client, run: RunId, artifact: &Artifact, path: &Path) -> anyhow::Result<()> {
     let bar = byte_bar(&artifact.name, Some(artifact.size));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let partial = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
@@ -104,7 +103,6 @@ async fn download(client: &Client, run: RunId, artifact: &Artifact, path: &Path)
     }
     partial.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
     bar.finish_and_clear();
-    print(&format!("{} ({} bytes)", path.display(), artifact.size))?;
     Ok(())
 }
 

@@ -10,12 +10,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use trainyard_wire::client::ByteStream;
 
 use crate::connection::Connection;
-use crate::terminal::print;
+use crate::context::Context;
 use crate::terminal::progress::byte_bar;
 
 #[derive(Debug, clap::Args)]
@@ -28,12 +29,13 @@ pub(crate) struct BackupArgs {
 }
 
 impl BackupArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let pieces = self.connection.client()?.backup().await.context("cannot begin the backup")?;
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let pieces = self.connection.client(context)?.backup().await.context("cannot begin the backup")?;
         if self.output == Path::new("-") {
+            context.json_unless("-o -", true)?;
             to_stdout(pieces).await?
         } else {
-            to_file(pieces, &self.output).await?
+            to_file(pieces, &self.output, context).await?
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -48,7 +50,7 @@ async fn to_stdout(mut pieces: ByteStream) -> anyhow::Result<()> {
 }
 
 /// Writes the archive beside `path` first: under its own name there is only ever a whole one, and one that is on the disk.
-async fn to_file(mut pieces: ByteStream, path: &Path) -> anyhow::Result<()> {
+async fn to_file(mut pieces: ByteStream, path: &Path, context: &Context) -> anyhow::Result<()> {
     let bar = byte_bar(&path.display().to_string(), None);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let partial = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
@@ -66,7 +68,7 @@ async fn to_file(mut pieces: ByteStream, path: &Path) -> anyhow::Result<()> {
     partial.persist(path).with_context(cannot_write)?;
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(cannot_write)?;
     bar.finish_and_clear();
-    print(&format!("{} ({size} bytes)", path.display()))?;
+    context.answer(&json!({"file": path.display().to_string(), "size": size}), |_| format!("{} ({size} bytes)", path.display()))?;
     let written = path.to_owned();
     let damaged = tokio::task::spawn_blocking(move || damaged(File::open(written)?)).await?;
     let damaged = damaged.with_context(|| format!("cannot read {} again", path.display()))?;

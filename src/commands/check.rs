@@ -7,27 +7,20 @@ use std::process::ExitCode;
 use trainyard_server::check::{Report, check};
 
 use crate::connection::DEFAULT_DATA_DIR;
-use crate::terminal::{print, print_json};
+use crate::context::Context;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     /// The data folder of a server that is stopped, or an unpacked backup
     #[arg(long, default_value = DEFAULT_DATA_DIR, value_name = "DIR")]
     data_dir: PathBuf,
-    /// Print the report as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl CheckArgs {
     /// Exit code 0 where nothing is wrong, 1 otherwise.
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let report = check(&self.data_dir).await?;
-        if self.json {
-            print_json(&report)?
-        } else {
-            print(&text(&report))?
-        }
+        context.answer(&report, text)?;
         Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

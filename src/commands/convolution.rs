@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use trainyard_server::tools;
 use trainyard_wire::tools::{ConvolutionAnswer, ConvolutionMode, ConvolutionOperation, ConvolutionQuestion};
 
-use crate::terminal::{print, print_json};
+use crate::context::Context;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConvolutionArgs {
@@ -22,13 +22,10 @@ pub(crate) struct ConvolutionArgs {
     /// convolution flips the kernel, cross_correlation does not
     #[arg(long, default_value_t = ConvolutionOperation::Convolution)]
     operation: ConvolutionOperation,
-    /// Print the JSON that POST /v1/tools/convolution answers
-    #[arg(long)]
-    json: bool,
 }
 
 impl ConvolutionArgs {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let question = ConvolutionQuestion {
             input: rows(&self.input).context("cannot read the input")?,
             kernel: rows(&self.kernel).context("cannot read the kernel")?,
@@ -36,11 +33,7 @@ impl ConvolutionArgs {
             operation: self.operation,
         };
         let answer = tools::convolution(question).map_err(|error| anyhow::anyhow!("{}: {}", &error.pointer[1..], error.detail))?;
-        if self.json {
-            print_json(&answer)?
-        } else {
-            print(&aligned(&answer))?
-        }
+        context.answer(&answer, aligned)?;
         Ok(ExitCode::SUCCESS)
     }
 }

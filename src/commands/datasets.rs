@@ -9,9 +9,10 @@ use trainyard_wire::dataset::{Dataset, FileRole};
 
 use super::cifar10;
 use crate::connection::Connection;
+use crate::context::Context;
+use crate::terminal::format;
 use crate::terminal::progress::{byte_bar, spinner};
 use crate::terminal::table::Table;
-use crate::terminal::{format, print, print_json};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum DatasetsCommand {
@@ -37,18 +38,12 @@ pub(crate) struct AddArgs {
     /// A table with a header line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["train", "val"])]
     csv: Option<PathBuf>,
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -72,25 +67,25 @@ pub(crate) struct Cifar10Args {
 }
 
 impl DatasetsCommand {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Add(args) => add(args).await?,
-            Self::List(args) => list(args).await?,
-            Self::Fetch(FetchCommand::Cifar10(args)) => fetch_cifar10(args).await?,
+            Self::Add(args) => add(args, context).await?,
+            Self::List(args) => list(args, context).await?,
+            Self::Fetch(FetchCommand::Cifar10(args)) => fetch_cifar10(args, context).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn add(args: AddArgs) -> anyhow::Result<()> {
-    let client = args.connection.client()?;
+async fn add(args: AddArgs, context: &Context) -> anyhow::Result<()> {
+    let client = args.connection.client(context)?;
     let of = |role: FileRole, paths: Vec<PathBuf>| paths.into_iter().map(move |path| UploadFile { role, path });
     let files: Vec<UploadFile> = of(FileRole::Train, args.train)
         .chain(of(FileRole::Val, args.val))
         .chain(of(FileRole::Csv, args.csv.into_iter().collect()))
         .collect();
     let dataset = upload(&client, &args.name, &files).await?;
-    if args.json { print_json(&dataset) } else { Ok(print(&description(&dataset))?) }
+    context.answer(&dataset, description)
 }
 
 async fn upload(client: &Client, name: &str, files: &[UploadFile]) -> anyhow::Result<Dataset> {
@@ -110,13 +105,14 @@ fn description(dataset: &Dataset) -> String {
     format!("dataset {} ({}): {}\nsha256 {}\n", dataset.name, dataset.kind, files.join(", "), dataset.sha256)
 }
 
-async fn list(args: ListArgs) -> anyhow::Result<()> {
-    let page = args.connection.client()?.datasets().await?;
-    if args.json {
-        return print_json(&page);
-    }
+async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
+    let page = args.connection.client(context)?.datasets().await?;
+    context.answer(&page, |page| table(&page.items))
+}
+
+fn table(datasets: &[Dataset]) -> Table {
     let mut table = Table::new(&["NAME", "KIND", "TRAIN", "VAL", "ROWS", "SIZE", "ADDED", "SHA256"]);
-    for dataset in &page.items {
+    for dataset in datasets {
         let records = |role: FileRole| {
             let count: u64 = dataset.files.iter().filter(|file| file.role == role).map(|file| file.records).sum();
             if count == 0 { String::new() } else { count.to_string() }
@@ -132,12 +128,11 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
             dataset.sha256.clone(),
         ]);
     }
-    print(&table.to_string())?;
-    Ok(())
+    table
 }
 
-async fn fetch_cifar10(args: Cifar10Args) -> anyhow::Result<()> {
-    let client = args.connection.client()?;
+async fn fetch_cifar10(args: Cifar10Args, context: &Context) -> anyhow::Result<()> {
+    let client = args.connection.client(context)?;
     let there = client.datasets().await?.items.into_iter().any(|dataset| dataset.name == args.name);
     anyhow::ensure!(!there, "the server has a dataset {} already; datasets never change (--name chooses another name)", args.name);
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -147,6 +142,5 @@ async fn fetch_cifar10(args: Cifar10Args) -> anyhow::Result<()> {
     let files = cifar10::unpack(&archive, &download, folder.path())?;
     unpacking.finish_and_clear();
     let dataset = upload(&client, &args.name, &files).await?;
-    print(&description(&dataset))?;
-    Ok(())
+    context.answer(&dataset, description)
 }

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use trainyard_server::ServerConfig;
 use trainyard_wire::client::Client;
 use trainyard_wire::run::Run;
-use trainyard_wire::{RunId, RunState};
+use trainyard_wire::{Page, RunId, RunState};
 use trainyard_worker::DeviceChoice;
 
 use super::watch::{Watched, until_finished};
-use crate::logging::LogFormat;
+use crate::context::Context;
 use crate::signals;
 use crate::terminal::table::Table;
 use crate::terminal::{format, print};
@@ -38,34 +38,38 @@ pub(crate) struct DemoArgs {
 }
 
 impl DemoArgs {
-    pub(crate) async fn run(self, log: LogFormat) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let stop = signals::stop_on_signal()?;
-        let workers = WorkersConfig { count: 1, threads: None, memory: None, device: DeviceChoice::Auto, log, log_filter: "warn" };
+        let workers =
+            WorkersConfig { count: 1, threads: None, memory: None, device: DeviceChoice::Auto, log: context.log, log_filter: "warn" };
         let yard = Yard::start(ServerConfig::new(&self.data_dir), &workers).await?;
-        let outcome = self.train_and_report(&yard, &stop).await;
+        let outcome = self.train_and_report(&yard, &stop, context).await;
         yard.shutdown().await;
         outcome
     }
 
-    async fn train_and_report(&self, yard: &Yard, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
+    async fn train_and_report(&self, yard: &Yard, stop: &CancellationToken, context: &Context) -> anyhow::Result<ExitCode> {
         let client = yard.client()?;
         let runs = tokio::select! {
-            runs = self.train(&client) => runs?,
+            runs = self.train(&client, context) => runs?,
             () = stop.cancelled() => {
                 eprintln!("interrupted; what was done so far is in {}", self.data_dir.display());
                 return Ok(ExitCode::from(130));
             }
         };
-        print(&results(&runs).to_string())?;
-        let failed: Vec<String> = runs.iter().filter(|run| run.state != RunState::Succeeded).map(why).collect();
-        for reason in &failed {
+        let runs = Page { items: runs };
+        context.answer(&runs, |runs| results(&runs.items))?;
+        let failed: Vec<String> = runs.items.iter().filter(|run| run.state != RunState::Succeeded).map(why).collect();
+        for reason in failed.iter().filter(|_| !context.json()) {
             eprintln!("error: {reason}");
         }
         if self.keep {
-            print(&format!("\ndashboard    {}\nadmin token  {}\n", yard.dashboard_url(), yard.admin_token_file().display()))?;
+            if !context.json() {
+                print(&format!("\ndashboard    {}\nadmin token  {}\n", yard.dashboard_url(), yard.admin_token_file().display()))?;
+            }
             eprintln!("serving until Ctrl-C");
             stop.cancelled().await;
-        } else {
+        } else if !context.json() {
             print(&format!(
                 "\nEverything is kept in {0}. To see it in the dashboard:\n  trainyard up --data-dir {0}   then open the address that it prints (http://127.0.0.1:8080)\n",
                 self.data_dir.display()
@@ -75,13 +79,13 @@ impl DemoArgs {
     }
 
     /// Submits the jobs and follows them; answers their runs as they ended.
-    async fn train(&self, client: &Client) -> anyhow::Result<Vec<Run>> {
+    async fn train(&self, client: &Client, context: &Context) -> anyhow::Result<Vec<Run>> {
         let mut ids: Vec<RunId> = Vec::new();
         for job in [counterexample(), penalty_or_decay(), hypergradient(), self.colourization()] {
             let accepted = client.submit(serde_json::to_vec(&job)?, None).await.context("cannot submit the demo's job")?;
             ids.extend(accepted.run_ids);
         }
-        until_finished(client, &Watched::Runs(ids.clone())).await?;
+        until_finished(client, &Watched::Runs(ids.clone()), context).await?;
         let mut runs = Vec::with_capacity(ids.len());
         for id in ids {
             runs.push(client.run(id).await?);

@@ -7,30 +7,30 @@ use trainyard_worker::DeviceChoice;
 use trainyard_worker::doctor::{Report, examine};
 
 use super::worker::user_cache;
+use crate::context::Context;
 use crate::terminal::table::Table;
-use crate::terminal::{print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     /// What to look at: auto, cpu or cuda
     #[arg(long, default_value_t)]
     device: DeviceChoice,
-    /// Print the report as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl DoctorArgs {
     /// Exit code 0 where everything is right, 1 otherwise.
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let kernels = user_cache()?.join("kernels");
-        let examined = tokio::task::spawn_blocking(move || examine(self.device, &kernels, |what| eprintln!("{what}")));
+        let quiet = context.json();
+        let examined = tokio::task::spawn_blocking(move || {
+            examine(self.device, &kernels, move |what| {
+                if !quiet {
+                    eprintln!("{what}")
+                }
+            })
+        });
         let report = examined.await?.context("cannot examine this machine")?;
-        if self.json {
-            print_json(&report)?;
-        } else {
-            print(&text(&report))?;
-        }
+        context.answer(&report, text)?;
         Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

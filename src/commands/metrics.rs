@@ -6,6 +6,7 @@ use trainyard_wire::RunId;
 use trainyard_wire::metric::{MetricHistory, Series};
 
 use crate::connection::Connection;
+use crate::context::Context;
 use crate::terminal::table::Table;
 use crate::terminal::{format, print, print_json};
 
@@ -19,16 +20,14 @@ pub(crate) struct MetricsArgs {
     /// Print every point as CSV: run,name,step,value,time
     #[arg(long)]
     csv: bool,
-    /// Print the API's JSON
-    #[arg(long, conflicts_with = "csv")]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl MetricsArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.connection.client()?;
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let client = self.connection.client(context)?;
+        let as_json = context.json_unless("--csv", self.csv)?;
         if self.csv {
             print("run,name,step,value,time\n")?;
         }
@@ -50,7 +49,7 @@ impl MetricsArgs {
             }
         }
         if let Some(all) = all {
-            if self.json { print_json(&all)? } else { print(&table(&all).to_string())? }
+            if as_json { print_json(&all)? } else { print(&table(&all).to_string())? }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -62,7 +61,7 @@ fn csv(run: RunId, page: &MetricHistory) -> String {
     for series in &page.series {
         let name = quoted(&series.name);
         for point in &series.points {
-            text.push_str(&format!("{run},{name},{},{},{}\n", point.step, point.value, point.time));
+            text.push_str(&format!("{run},{name},{},{},{}\n", point.step, point.value.exact(), point.time));
         }
     }
     text

@@ -6,10 +6,13 @@ mod backup;
 mod check;
 mod cifar10;
 mod compare;
+mod completions;
+mod config;
 mod convolution;
 mod datasets;
 mod demo;
 mod doctor;
+mod export;
 mod health;
 mod jobs;
 mod metrics;
@@ -31,6 +34,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::context::Context;
+use crate::failure::EXIT_CODES;
 use crate::logging::LogFormat;
 
 /// How long a worker that was asked to stop may take to finish its step, checkpoint and give its runs back.
@@ -38,11 +43,17 @@ pub(crate) const STOP_BOUND: Duration = Duration::from_secs(20);
 
 /// A self-hosted training service: submit regression and colourization runs, train them on this machine, watch and compare them
 #[derive(Debug, Parser)]
-#[command(name = "trainyard", version, max_term_width = 110)]
+#[command(name = "trainyard", version, max_term_width = 110, after_long_help = EXIT_CODES, after_help = "`trainyard --help` has the exit codes.")]
 pub(crate) struct CommandLine {
     /// How log lines on stderr look; RUST_LOG chooses which there are
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub log: LogFormat,
+    /// Print answers as the API's JSON, and errors as problem JSON; else as TRAINYARD_OUTPUT or the configuration's output says
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub json: Option<bool>,
+    /// A profile of the configuration file; else TRAINYARD_PROFILE, the configuration's default_profile
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -99,6 +110,8 @@ pub(crate) enum Command {
     Doctor(doctor::DoctorArgs),
     /// Remove checkpoints and artifacts of finished runs, but for what is protected
     Prune(prune::PruneArgs),
+    /// Write runs with their metrics into files: CSV, NDJSON, and what TensorBoard reads
+    Export(export::ExportArgs),
     /// List the workers that the server has heard of
     Workers(workers::WorkersArgs),
     /// Count a network's weights, outputs and connections, and tell the receptive field of each layer
@@ -107,6 +120,12 @@ pub(crate) enum Command {
     Convolution(convolution::ConvolutionArgs),
     /// Ask whether a server is up and ready (exit code 0 or 1)
     Health(health::HealthArgs),
+    /// Show the settings of client commands, and where each comes from
+    Config(config::ConfigArgs),
+    /// Print a shell's completions
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(completions::ManArgs),
 }
 
 impl Command {
@@ -118,37 +137,40 @@ impl Command {
         }
     }
 
-    /// `log` is how this process logs, for the processes it starts.
-    pub(crate) async fn run(self, log: LogFormat) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Up(args) => args.run(log).await,
-            Self::Demo(args) => args.run(log).await,
-            Self::Server(args) => args.run().await,
+            Self::Up(args) => args.run(context).await,
+            Self::Demo(args) => args.run(context).await,
+            Self::Server(args) => args.run(context).await,
             Self::Worker(args) => args.run().await,
-            Self::Submit(args) => args.run().await,
-            Self::Watch(args) => args.run().await,
-            Self::Runs(args) => args.run().await,
-            Self::Show(args) => args.run().await,
-            Self::Jobs(args) => args.run().await,
-            Self::Cancel(args) => args.run(actions::Action::Cancel).await,
-            Self::Pause(args) => args.run(actions::Action::Pause).await,
-            Self::Resume(args) => args.run(actions::Action::Resume).await,
-            Self::Retry(args) => args.run(actions::Action::Retry).await,
-            Self::Verify(args) => args.run().await,
-            Self::Metrics(args) => args.run().await,
-            Self::Compare(args) => args.run().await,
-            Self::Logs(args) => args.run().await,
-            Self::Artifacts(args) => args.run().await,
-            Self::Datasets(command) => command.run().await,
-            Self::Tokens(command) => command.run().await,
-            Self::Backup(args) => args.run().await,
-            Self::Check(args) => args.run().await,
-            Self::Doctor(args) => args.run().await,
-            Self::Prune(args) => args.run().await,
-            Self::Workers(args) => args.run().await,
-            Self::Network(args) => args.run(),
-            Self::Convolution(args) => args.run(),
-            Self::Health(args) => args.run().await,
+            Self::Submit(args) => args.run(context).await,
+            Self::Watch(args) => args.run(context).await,
+            Self::Runs(args) => args.run(context).await,
+            Self::Show(args) => args.run(context).await,
+            Self::Jobs(args) => args.run(context).await,
+            Self::Cancel(args) => args.run(actions::Action::Cancel, context).await,
+            Self::Pause(args) => args.run(actions::Action::Pause, context).await,
+            Self::Resume(args) => args.run(actions::Action::Resume, context).await,
+            Self::Retry(args) => args.run(actions::Action::Retry, context).await,
+            Self::Verify(args) => args.run(context).await,
+            Self::Metrics(args) => args.run(context).await,
+            Self::Compare(args) => args.run(context).await,
+            Self::Logs(args) => args.run(context).await,
+            Self::Artifacts(args) => args.run(context).await,
+            Self::Datasets(command) => command.run(context).await,
+            Self::Tokens(command) => command.run(context).await,
+            Self::Backup(args) => args.run(context).await,
+            Self::Check(args) => args.run(context).await,
+            Self::Doctor(args) => args.run(context).await,
+            Self::Prune(args) => args.run(context).await,
+            Self::Export(args) => args.run(context).await,
+            Self::Workers(args) => args.run(context).await,
+            Self::Network(args) => args.run(context),
+            Self::Convolution(args) => args.run(context),
+            Self::Health(args) => args.run(context).await,
+            Self::Config(args) => args.run(context),
+            Self::Completions(args) => args.run(),
+            Self::Man(args) => args.run(),
         }
     }
 }

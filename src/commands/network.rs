@@ -6,8 +6,8 @@ use trainyard_server::tools;
 use trainyard_wire::spec::colourization::NetworkName;
 use trainyard_wire::tools::{NetworkAnswer, NetworkQuestion};
 
+use crate::context::Context;
 use crate::terminal::table::Table;
-use crate::terminal::{print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct NetworkArgs {
@@ -34,13 +34,10 @@ pub(crate) struct NetworkArgs {
     /// Width of the pictures in pixels, a multiple of 4
     #[arg(long, default_value_t = 32)]
     width: u64,
-    /// Print the JSON that POST /v1/tools/network answers
-    #[arg(long)]
-    json: bool,
 }
 
 impl NetworkArgs {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let question = NetworkQuestion {
             name: self.name,
             kernel: self.kernel,
@@ -52,11 +49,7 @@ impl NetworkArgs {
             width: self.width,
         };
         let answer = tools::network(&question).map_err(|error| anyhow::anyhow!("there is no such network: {}", error.detail))?;
-        if self.json {
-            print_json(&answer)?;
-        } else {
-            print(&format!("{}\n{}", table(&answer), closed_forms(&answer)))?;
-        }
+        context.answer(&answer, |answer| format!("{}\n{}", table(answer), closed_forms(answer)))?;
         Ok(ExitCode::SUCCESS)
     }
 }

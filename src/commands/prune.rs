@@ -7,8 +7,8 @@ use trainyard_wire::retention::{Pruned, RetentionPolicy};
 use super::units::{bytes, seconds};
 use crate::UsageError;
 use crate::connection::Connection;
+use crate::context::Context;
 use crate::terminal::table::Table;
-use crate::terminal::{print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PruneArgs {
@@ -24,25 +24,18 @@ pub(crate) struct PruneArgs {
     /// Only print what would go
     #[arg(long)]
     dry_run: bool,
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl PruneArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let policy = RetentionPolicy { older_than_seconds: self.older_than, keep: self.keep, max_bytes: self.max_bytes };
         if policy.is_empty() {
             return Err(UsageError("give at least one of --older-than, --keep and --max-bytes".to_owned()).into());
         }
-        let pruned = self.connection.client()?.prune(&policy, self.dry_run).await?;
-        if self.json {
-            print_json(&pruned)?;
-        } else {
-            print(&text(&pruned))?;
-        }
+        let pruned = self.connection.client(context)?.prune(&policy, self.dry_run).await?;
+        context.answer(&pruned, text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -10,6 +10,7 @@ use trainyard_wire::{JobId, RunId, RunState};
 
 use super::artifacts;
 use crate::connection::Connection;
+use crate::context::Context;
 use crate::terminal::table::Table;
 use crate::terminal::{format, print, print_json};
 
@@ -27,22 +28,15 @@ pub(crate) struct RunsArgs {
     /// Most runs to list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl RunsArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let query = RunQuery { state: self.state, kind: self.kind, job: self.job, limit: Some(self.limit), ..RunQuery::default() };
-        let page = self.connection.client()?.runs(&query).await?;
-        if self.json {
-            print_json(&page)?;
-        } else {
-            print(&table(&page.items).to_string())?;
-        }
+        let page = self.connection.client(context)?.runs(&query).await?;
+        context.answer(&page, |page| table(&page.items))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -69,18 +63,15 @@ fn table(runs: &[Run]) -> Table {
 pub(crate) struct ShowArgs {
     #[arg(value_name = "RUN")]
     run: RunId,
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl ShowArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.connection.client()?;
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let client = self.connection.client(context)?;
         let run = client.run(self.run).await?;
-        if self.json {
+        if context.json() {
             print_json(&run)?;
         } else {
             let (artifacts, certificates) = tokio::try_join!(client.artifacts(self.run), client.certificates(self.run))?;
@@ -136,22 +127,17 @@ fn description(run: &Run, artifacts: &[Artifact], certificates: &Certificates) -
 pub(crate) struct LogsArgs {
     #[arg(value_name = "RUN")]
     run: RunId,
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl LogsArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let page = self.connection.client()?.logs(self.run).await?;
-        if self.json {
-            print_json(&page)?;
-        } else {
-            let lines: Vec<String> = page.items.iter().map(|line| format!("{} {:5} {}\n", line.time, line.level, line.message)).collect();
-            print(&lines.concat())?;
-        }
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let page = self.connection.client(context)?.logs(self.run).await?;
+        context.answer(&page, |page| {
+            let lines = page.items.iter().map(|line| format!("{} {:5} {}\n", line.time, line.level, line.message));
+            lines.collect::<String>()
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

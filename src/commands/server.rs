@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde_json::json;
 use trainyard_server::{Server, ServerConfig};
 
 use super::prune::RetentionArgs;
 use crate::connection::DEFAULT_DATA_DIR;
+use crate::context::Context;
 use crate::signals;
-use crate::terminal::print;
 use crate::yard::local_url;
 
 /// What a server is told, alone or under `up`.
@@ -70,18 +71,26 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let stop = signals::stop_on_signal()?;
         let config =
             ServerConfig { admin_token_file: self.admin_token_file, worker_token_file: self.worker_token_file, ..self.serving.config() };
         let server = Server::start(config).await.context("cannot start the server")?;
-        print(&format!(
-            "address       {}\ndashboard     {}\nadmin token   {}\nworker token  {}\n",
-            local_url(server.address()),
-            server.dashboard_url(),
-            server.admin_token_file().display(),
-            server.worker_token_file().display(),
-        ))?;
+        let started = json!({
+            "address": local_url(server.address()),
+            "dashboard": server.dashboard_url().to_string(),
+            "admin_token_file": server.admin_token_file().display().to_string(),
+            "worker_token_file": server.worker_token_file().display().to_string(),
+        });
+        context.answer(&started, |_| {
+            format!(
+                "address       {}\ndashboard     {}\nadmin token   {}\nworker token  {}\n",
+                local_url(server.address()),
+                server.dashboard_url(),
+                server.admin_token_file().display(),
+                server.worker_token_file().display(),
+            )
+        })?;
         tokio::select! {
             () = stop.cancelled() => {}
             reason = server.disk_failed() => end_without_writing(&reason).await,

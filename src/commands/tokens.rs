@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
 use trainyard_wire::TokenId;
-use trainyard_wire::token::{CreateToken, Scope};
+use trainyard_wire::token::{CreateToken, Scope, Token};
 
 use super::units::seconds;
 use crate::connection::Connection;
+use crate::context::Context;
 use crate::terminal::table::Table;
 use crate::terminal::{print, print_json};
 
@@ -30,18 +32,12 @@ pub(crate) struct CreateArgs {
     /// When it expires, such as 12h or 30d; never unless given
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     expires_in: Option<u64>,
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -55,15 +51,20 @@ pub(crate) struct RevokeArgs {
 }
 
 impl TokensCommand {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Create(args) => create(args).await?,
-            Self::List(args) => list(args).await?,
+            Self::Create(args) => create(args, context).await?,
+            Self::List(args) => list(args, context).await?,
             Self::Revoke(args) => {
-                let client = args.connection.client()?;
-                for id in args.ids {
-                    client.revoke_token(id).await?;
-                    print(&format!("token {id} is revoked"))?;
+                let client = args.connection.client(context)?;
+                for id in &args.ids {
+                    client.revoke_token(*id).await?;
+                    if !context.json() {
+                        print(&format!("token {id} is revoked"))?;
+                    }
+                }
+                if context.json() {
+                    print_json(&json!({"revoked": args.ids}))?;
                 }
             }
         }
@@ -72,10 +73,10 @@ impl TokensCommand {
 }
 
 /// The token alone goes to stdout, so that a script can take it.
-async fn create(args: CreateArgs) -> anyhow::Result<()> {
+async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
     let wanted = CreateToken { name: args.name, scopes: args.scopes, expires_in_seconds: args.expires_in };
-    let created = args.connection.client()?.create_token(&wanted).await?;
-    if args.json {
+    let created = args.connection.client(context)?.create_token(&wanted).await?;
+    if context.json() {
         return print_json(&created);
     }
     eprintln!("token {} ({}); it is shown only this once:", created.id, words(&created.scopes));
@@ -83,13 +84,14 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list(args: ListArgs) -> anyhow::Result<()> {
-    let page = args.connection.client()?.tokens().await?;
-    if args.json {
-        return print_json(&page);
-    }
+async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
+    let page = args.connection.client(context)?.tokens().await?;
+    context.answer(&page, |page| table(&page.items))
+}
+
+fn table(tokens: &[Token]) -> Table {
     let mut table = Table::new(&["TOKEN", "NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED"]);
-    for token in &page.items {
+    for token in tokens {
         let time = |time: Option<trainyard_wire::Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
         table.row([
             token.id.to_string(),
@@ -100,8 +102,7 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
             time(token.revoked_at),
         ]);
     }
-    print(&table.to_string())?;
-    Ok(())
+    table
 }
 
 fn words(scopes: &[Scope]) -> String {

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
 use trainyard_worker::DeviceChoice;
 
 use super::server::{ServingArgs, end_without_writing};
 use super::units;
-use crate::logging::LogFormat;
+use crate::context::Context;
 use crate::signals;
-use crate::terminal::print;
 use crate::yard::{WorkersConfig, Yard};
 
 #[derive(Debug, clap::Args)]
@@ -31,27 +31,36 @@ pub(crate) struct UpArgs {
 }
 
 impl UpArgs {
-    pub(crate) async fn run(self, log: LogFormat) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let stop = signals::stop_on_signal()?;
         let workers = WorkersConfig {
             count: self.workers.into(),
             threads: self.threads.map(usize::from),
             memory: self.worker_memory,
             device: self.device,
-            log,
+            log: context.log,
             log_filter: "info",
         };
         let yard = Yard::start(self.serving.config(), &workers).await?;
         let threads = workers.threads();
-        print(&format!(
-            "address      {}\ndashboard    {}\nadmin token  {token}\nworkers      {}, each with {threads} thread{}\n\n\
-             in another terminal: export TRAINYARD_URL={0} TRAINYARD_TOKEN=$(cat {token})\n",
-            yard.url(),
-            yard.dashboard_url(),
-            workers.count,
-            if threads == 1 { "" } else { "s" },
-            token = yard.admin_token_file().display(),
-        ))?;
+        let started = json!({
+            "address": yard.url(),
+            "dashboard": yard.dashboard_url(),
+            "admin_token_file": yard.admin_token_file().display().to_string(),
+            "workers": workers.count,
+            "threads": threads,
+        });
+        context.answer(&started, |_| {
+            format!(
+                "address      {}\ndashboard    {}\nadmin token  {token}\nworkers      {}, each with {threads} thread{}\n\n\
+                 in another terminal: export TRAINYARD_URL={0} TRAINYARD_TOKEN=$(cat {token})\n",
+                yard.url(),
+                yard.dashboard_url(),
+                workers.count,
+                if threads == 1 { "" } else { "s" },
+                token = yard.admin_token_file().display(),
+            )
+        })?;
         tokio::select! {
             () = stop.cancelled() => {}
             reason = yard.disk_failed() => end_without_writing(&reason).await,

@@ -7,7 +7,7 @@ use trainyard_wire::verification::{FirstDifference, Verdict, Verification};
 use trainyard_wire::{RunId, RunState};
 
 use crate::connection::Connection;
-use crate::terminal::{print, print_json};
+use crate::context::Context;
 
 /// How often the verdict is asked for.
 const POLL: Duration = Duration::from_millis(500);
@@ -21,17 +21,14 @@ pub(crate) struct VerifyArgs {
     /// Do not wait for the verdict
     #[arg(long)]
     no_wait: bool,
-    /// Print the API's JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl VerifyArgs {
     /// Exit code 0 where the bits are the same (or nobody waits), 1 otherwise.
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.connection.client()?;
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let client = self.connection.client(context)?;
         let mut verification = client.verify(self.run, self.anew).await?;
         while verification.verdict.is_none() && !self.no_wait {
             tokio::time::sleep(POLL).await;
@@ -40,11 +37,7 @@ impl VerifyArgs {
                 asked => asked?,
             };
         }
-        if self.json {
-            print_json(&verification)?;
-        } else {
-            print(&text(&verification))?;
-        }
+        context.answer(&verification, text)?;
         let is_fine = matches!(verification.verdict, None | Some(Verdict::SameBits));
         Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

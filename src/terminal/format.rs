@@ -78,9 +78,50 @@ pub(crate) fn last(run: &Run, names: &[&str]) -> Option<f64> {
     names.iter().find_map(|name| run.summary.get(*name)).map(|summary| summary.last.0)
 }
 
-/// The run's loss: on the validation data where it has some.
+/// The name of the run's loss: on the validation data where it has some.
+pub(crate) fn loss_name(run: &Run) -> Option<&'static str> {
+    ["val_loss", "loss", "loss_l2", "train_loss", "train_batch_loss"].into_iter().find(|name| run.summary.contains_key(*name))
+}
+
+/// The run's loss.
 pub(crate) fn loss(run: &Run) -> Option<f64> {
-    last(run, &["val_loss", "loss", "loss_l2", "train_loss", "train_batch_loss"])
+    last(run, &[loss_name(run)?])
+}
+
+/// Loss and accuracy with the best of each.
+pub(crate) fn figures(run: &Run) -> Vec<String> {
+    let loss = loss_name(run).and_then(|name| run.summary.get(name));
+    let loss = loss.map(|summary| format!("loss {} (best {})", number(summary.last.0), number(summary.min.0)));
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let accuracy = run.summary.get("val_accuracy");
+    let accuracy = accuracy.map(|summary| format!("accuracy {} (best {})", percent(summary.last.0), percent(summary.max.0)));
+    [loss, accuracy].into_iter().flatten().collect()
+}
+
+/// Where the run is, how long it still takes and how fast it goes.
+pub(crate) fn pace(run: &Run) -> Vec<String> {
+    let left = run.progress.eta_seconds.map(|eta| format!("{} left", seconds(eta)));
+    let images = last(run, &["images_per_second"]).map(|images| format!("{images:.0} images/s"));
+    [Some(position(run)), left, images].into_iter().flatten().collect()
+}
+
+/// Which of two values of a metric is the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    Less,
+    Greater,
+}
+
+/// What the metric's name says about it; nothing of a learning rate, for example.
+pub(crate) fn better(metric: &str) -> Option<Better> {
+    let any = |words: &[&str]| words.iter().any(|word| metric.contains(word));
+    if any(&["accuracy", "per_second"]) {
+        Some(Better::Greater)
+    } else if any(&["loss", "error", "distance", "norm", "seconds", "_ms", "bytes"]) {
+        Some(Better::Less)
+    } else {
+        None
+    }
 }
 
 /// The run's accuracy in percent, if it has one.
@@ -100,7 +141,15 @@ pub(crate) fn position(run: &Run) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::{Better, better, seconds};
+
+    #[test]
+    fn a_metrics_name_says_which_values_are_better() {
+        assert_eq!(better("val_loss"), Some(Better::Less));
+        assert_eq!(better("val_accuracy"), Some(Better::Greater));
+        assert_eq!(better("images_per_second"), Some(Better::Greater));
+        assert_eq!(better("learning_rate"), None);
+    }
 
     #[test]
     fn durations_are_in_the_unit_that_reads_best() {

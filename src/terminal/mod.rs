@@ -3,6 +3,7 @@
 pub(crate) mod format;
 mod plain;
 pub(crate) mod progress;
+mod sparkline;
 pub(crate) mod table;
 
 use std::io::{self, Write as _};

@@ -120,6 +120,12 @@ impl Yard {
         process::run(self.folder.path(), arguments, &[("TRAINYARD_URL", &self.url), ("TRAINYARD_TOKEN", &self.token)]).await
     }
 
+    /// A client command that goes on while the test does something else.
+    pub fn client_process(&self, name: &str, arguments: &[&str]) -> Process {
+        let environment = [("TRAINYARD_URL", Path::new(&self.url)), ("TRAINYARD_TOKEN", Path::new(&self.token))];
+        Process::start_in(name, self.folder.path(), arguments, &[], &environment)
+    }
+
     /// Submits a job of one run.
     pub async fn submit(&self, job: &Value) -> RunId {
         let runs = self.submit_all(job).await;

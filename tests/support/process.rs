@@ -136,8 +136,11 @@ pub async fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]
 fn binary(folder: &Path) -> Command {
     let mut command = Command::new(program());
     command.current_dir(folder);
-    for name in ["TRAINYARD_URL", "TRAINYARD_TOKEN", "RUST_LOG", "RAYON_NUM_THREADS"] {
+    let variables = ["URL", "TOKEN", "TOKEN_FILE", "OUTPUT", "PROFILE"].map(|name| format!("TRAINYARD_{name}"));
+    for name in variables.iter().map(String::as_str).chain(["RUST_LOG", "RAYON_NUM_THREADS"]) {
         command.env_remove(name);
     }
+    // Not the configuration of whoever runs the tests.
+    command.env("TRAINYARD_CONFIG", "/dev/null");
     command
 }

@@ -91,6 +91,26 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
+impl Number {
+    /// The number as in JSON, without quotation marks: the shortest text that reads back as the same number.
+    pub fn exact(self) -> impl fmt::Display {
+        struct Exact(f64);
+
+        impl fmt::Display for Exact {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.0 {
+                    f64::INFINITY => f.write_str("Infinity"),
+                    f64::NEG_INFINITY => f.write_str("-Infinity"),
+                    value if value.is_nan() => f.write_str("NaN"),
+                    value => write!(f, "{value:?}"),
+                }
+            }
+        }
+
+        Exact(self.0)
+    }
+}
+
 /// A value in six significant digits, for people; `{value}` and JSON keep every digit.
 pub fn brief(value: f64) -> String {
     let size = value.abs();
@@ -127,6 +147,12 @@ mod tests {
         let back: Vec<Number> = serde_json::from_str(&text).unwrap();
         assert!(back[0].0.is_nan());
         assert_eq!(back[1..], [f64::INFINITY, f64::NEG_INFINITY, 0.1].map(Number));
+    }
+
+    #[test]
+    fn the_exact_text_is_short_and_reads_back_as_the_same_number() {
+        let exact = |value: f64| Number(value).exact().to_string();
+        assert_eq!([exact(1e-300), exact(0.1), exact(f64::NEG_INFINITY), exact(f64::NAN)], ["1e-300", "0.1", "-Infinity", "NaN"]);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The typed HTTP client, which the command line and the workers share.
 //!
-//! [`Client`] holds the address and the token; the calls a person makes are in `calls` and `runs`, those of the worker protocol in `worker`; `paging`
-//! follows answers that come in pages.
+//! [`Client`] holds the address and the token; the calls a person makes are in `calls` and `runs`, those of the worker protocol in
+//! `worker`; `paging` follows answers that come in pages, `news` the stream of events.
 //! A call either answers its type or a [`ClientError`] that tells the server's own problem from a connection that failed; retrying
 //! is the caller's decision ([`ClientError::is_transient`]).
 
 mod calls;
+mod news;
 mod paging;
 mod runs;
 mod worker;
@@ -21,6 +22,7 @@ use url::Url;
 
 use crate::problem::Problem;
 pub use calls::UploadFile;
+pub use news::NewsStream;
 pub use paging::NextPage;
 pub use runs::{RunPage, RunQuery};
 
@@ -56,6 +58,11 @@ impl ClientError {
             Self::Unexpected { status, .. } => Some(*status),
             _ => None,
         }
+    }
+
+    /// Whether there was no answer at all, or one that broke off.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Transport(_))
     }
 
     /// Whether the same call may succeed later: no answer, 429, or a 5xx.

@@ -7,9 +7,10 @@ use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, RunQuery};
 use crate::Page;
-use crate::metric::MetricHistory;
+use crate::metric::{BucketHistory, MetricHistory};
+use crate::run::Run;
 use crate::{Revision, RunId};
 
 /// Most points to ask for at once.
@@ -68,6 +69,18 @@ impl Client {
                 return Ok(Page { items });
             }
         }
+    }
+
+    /// A page of the runs that match, newest first.
+    pub async fn run_page(&self, query: &RunQuery, next: Option<&NextPage>) -> Result<(Page<Run>, Option<NextPage>), ClientError> {
+        let request = self.page_request(&["v1", "runs"], next);
+        self.page(if next.is_none() { request.query(query) } else { request }).await
+    }
+
+    /// One metric of a run, reduced to at most so many buckets of steps.
+    pub async fn metric_buckets(&self, id: RunId, name: &str, buckets: u32) -> Result<BucketHistory, ClientError> {
+        let request = self.request(Method::GET, &["v1", "runs", &id.to_string(), "metrics"]);
+        self.json(request.query(&[("names", name)]).query(&[("buckets", buckets)])).await
     }
 
     /// A page of a run's metrics, by name and step: of `names` only, if there are any.

@@ -1,16 +1,21 @@
 //! `trainyard submit`.
 
+mod place;
+
 use std::io::Read as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value};
-use trainyard_wire::job::DryRun;
+use trainyard_wire::client::ClientError;
+use trainyard_wire::job::{DryRun, JobAccepted};
 
 use super::watch::{Watched, follow};
 use crate::connection::Connection;
+use crate::context::Context;
+use crate::failure::InOwnWords;
+use crate::terminal::format;
 use crate::terminal::table::Table;
-use crate::terminal::{format, plain, print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubmitArgs {
@@ -32,40 +37,29 @@ pub(crate) struct SubmitArgs {
     /// Two submits with one key make one job
     #[arg(long, value_name = "KEY", conflicts_with = "dry_run")]
     idempotency_key: Option<String>,
-    /// Print the API's JSON
-    #[arg(long, conflicts_with = "follow")]
-    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl SubmitArgs {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.connection.client()?;
-        let body = with_overrides(self.read()?, self.name, &self.tags).with_context(|| format!("cannot use {}", self.file))?;
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let client = self.connection.client(context)?;
+        let written = self.read()?;
+        let body = with_overrides(written.clone(), self.name, &self.tags).with_context(|| format!("cannot use {}", self.file))?;
+        let refused = |error| in_the_file(error, &self.file, &written);
         if self.dry_run {
-            let planned = client.dry_run(body).await?;
-            warn(&planned.warnings);
-            if self.json {
-                print_json(&planned)?;
-            } else {
-                print(&plan(&planned))?;
-            }
+            let planned = client.dry_run(body).await.map_err(refused)?;
+            planned.warnings.iter().for_each(|warning| context.warn(warning));
+            context.answer(&planned, plan)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let accepted = client.submit(body, self.idempotency_key.as_deref()).await?;
-        warn(&accepted.warnings);
-        if self.json {
-            print_json(&accepted)?;
-        } else {
-            let runs = match (accepted.run_ids.first(), accepted.run_ids.last()) {
-                (Some(first), Some(last)) if first != last => format!("runs {first} to {last}"),
-                (Some(first), _) => format!("run {first}"),
-                _ => "no runs".to_owned(),
-            };
-            print(&format!("job {}: {runs}", accepted.id))?;
+        let accepted = client.submit(body, self.idempotency_key.as_deref()).await.map_err(refused)?;
+        accepted.warnings.iter().for_each(|warning| context.warn(warning));
+        // With --follow the one answer in JSON is what came of the runs.
+        if !self.follow || !context.json() {
+            context.answer(&accepted, told)?;
         }
-        if self.follow { follow(&client, &Watched::Job(accepted.id)).await } else { Ok(ExitCode::SUCCESS) }
+        if self.follow { follow(&client, &Watched::Job(accepted.id), context).await } else { Ok(ExitCode::SUCCESS) }
     }
 
     fn read(&self) -> anyhow::Result<Vec<u8>> {
@@ -102,10 +96,32 @@ fn with_overrides(body: Vec<u8>, name: Option<String>, tags: &[(String, String)]
     Ok(serde_json::to_vec(&job)?)
 }
 
-fn warn(warnings: &[String]) {
-    for warning in warnings {
-        eprintln!("warning: {}", plain(warning));
+fn told(accepted: &JobAccepted) -> String {
+    let runs = match (accepted.run_ids.first(), accepted.run_ids.last()) {
+        (Some(first), Some(last)) if first != last => format!("runs {first} to {last}"),
+        (Some(first), _) => format!("run {first}"),
+        _ => "no runs".to_owned(),
+    };
+    format!("job {}: {runs}", accepted.id)
+}
+
+/// The error with the places in the file that it is about.
+fn in_the_file(error: ClientError, file: &str, written: &[u8]) -> anyhow::Error {
+    let ClientError::Problem(problem) = &error else { return error.into() };
+    let Ok(text) = std::str::from_utf8(written) else { return error.into() };
+    let lines = problem.errors.iter().map(|error| match place::of_pointer(text, &error.pointer) {
+        Some(at) => {
+            let shown = place::shown(text, at).replace('\n', "\n    ");
+            format!("\n  {file}:{}:{} {}: {}\n    {shown}", at.line, at.column, error.pointer, error.detail)
+        }
+        None => format!("\n  {}: {}", error.pointer, error.detail),
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() {
+        return error.into();
     }
+    let told = format!("{} ({}){lines}", problem.title, problem.status);
+    anyhow::Error::from(error).context(InOwnWords(told))
 }
 
 fn plan(planned: &DryRun) -> String {

@@ -188,9 +188,9 @@ impl Follower<'_> {
                 let query = RunQuery { job: Some(*job), limit: Some(PAGE), ..RunQuery::default() };
                 let mut next = None;
                 loop {
-                    let page;
-                    (page, next) = self.client.run_page(&query, next.as_ref()).await?;
+                    let page = self.client.run_page(&query, next.as_ref()).await?;
                     page.items.iter().for_each(|run| self.see(run));
+                    next = page.next;
                     if next.is_none() {
                         break;
                     }
@@ -246,9 +246,9 @@ async fn all(client: &Client, watched: &Watched) -> Result<Vec<Run>, ClientError
     let mut runs = Vec::new();
     let mut next = None;
     loop {
-        let page;
-        (page, next) = client.run_page(&query, next.as_ref()).await?;
+        let page = client.run_page(&query, next.as_ref()).await?;
         runs.extend(page.items);
+        next = page.next;
         if next.is_none() {
             runs.sort_by_key(|run| run.id);
             return Ok(runs);

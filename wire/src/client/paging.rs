@@ -7,10 +7,9 @@ use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 
-use super::{Client, ClientError, RunQuery};
+use super::{Client, ClientError};
 use crate::Page;
 use crate::metric::{BucketHistory, MetricHistory};
-use crate::run::Run;
 use crate::{Revision, RunId};
 
 /// Most points to ask for at once.
@@ -69,12 +68,6 @@ impl Client {
                 return Ok(Page { items });
             }
         }
-    }
-
-    /// A page of the runs that match, newest first.
-    pub async fn run_page(&self, query: &RunQuery, next: Option<&NextPage>) -> Result<(Page<Run>, Option<NextPage>), ClientError> {
-        let request = self.page_request(&["v1", "runs"], next);
-        self.page(if next.is_none() { request.query(query) } else { request }).await
     }
 
     /// One metric of a run, reduced to at most so many buckets of steps.

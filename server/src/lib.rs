@@ -19,6 +19,7 @@ pub mod check;
 pub mod config;
 mod db;
 mod disk;
+mod figures;
 mod http;
 mod leases;
 mod names;

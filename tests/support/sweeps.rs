@@ -107,7 +107,7 @@ pub async fn until_succeeded(yard: &Yard, id: RunId, every: Duration) {
 /// Commits of the server's store so far.
 pub async fn commits(yard: &Yard) -> u64 {
     let text = yard.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("trainyard_commits_total "));
+    let line = text.lines().find_map(|line| line.strip_prefix("trainyard_commit_seconds_count "));
     line.unwrap_or_else(|| panic!("no commits in {text}")).trim().parse().unwrap()
 }
 

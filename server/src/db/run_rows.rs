@@ -218,3 +218,18 @@ pub(crate) async fn counts(conn: &mut SqliteConnection) -> Result<BTreeMap<RunSt
     let rows = rows.fetch_all(conn).await?;
     rows.into_iter().map(|row| Ok((parse("run's state", &row.state)?, unsigned(row.count)))).collect()
 }
+
+/// When the run was submitted that has waited longest in the queue.
+pub(crate) async fn oldest_queued(conn: &mut SqliteConnection) -> Result<Option<Timestamp>> {
+    let query = sqlx::query_scalar!("SELECT created_at FROM runs INDEXED BY runs_in_state WHERE state = 'queued' ORDER BY id LIMIT 1");
+    Ok(query.fetch_optional(conn).await?.map(Timestamp))
+}
+
+/// The images that all running runs train in a second, as far as they have told.
+pub(crate) async fn images_per_second(conn: &mut SqliteConnection) -> Result<f64> {
+    let query = sqlx::query_scalar!(
+        r#"SELECT TOTAL(series.last) AS "rate!: f64" FROM runs JOIN series ON series.run_id = runs.id
+           WHERE runs.state = 'running' AND series.name = 'images_per_second'"#
+    );
+    Ok(query.fetch_one(conn).await?)
+}

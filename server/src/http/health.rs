@@ -5,10 +5,11 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use trainyard_wire::worker::Worker;
-use trainyard_wire::{Page, Problem, RunState};
+use trainyard_wire::{Page, Problem};
 
 use super::app::Shared;
 use super::problem::ApiError;
+use crate::figures;
 
 /// Whether the process answers at all.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, content_type = "text/plain", body = String)))]
@@ -34,14 +35,7 @@ pub(crate) async fn readyz(State(app): State<Shared>) -> Result<&'static str, Ap
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "text/plain", body = String)))]
 pub(crate) async fn metrics(State(app): State<Shared>) -> Result<Response, ApiError> {
-    let counts = app.store.run_counts().await?;
-    for &state in RunState::ALL {
-        let count = counts.get(&state).copied().unwrap_or(0);
-        ::metrics::gauge!("trainyard_runs", "state" => state.as_str()).set(count as f64);
-    }
-    ::metrics::gauge!("trainyard_workers").set(app.store.workers().await?.len() as f64);
-    ::metrics::gauge!("trainyard_event_subscribers").set(app.store.subscribers() as f64);
-    ::metrics::gauge!("trainyard_revision").set(app.store.revision().0 as f64);
+    figures::tell(&app.store).await?;
     app.metrics.run_upkeep();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render()).into_response())
 }

@@ -70,6 +70,17 @@ impl Store {
         db::run_rows::counts(&mut *self.reader().await?).await
     }
 
+    /// How long the oldest run of the queue has waited since its submit, in seconds; 0 where nothing is queued.
+    pub(crate) async fn queue_age(&self) -> Result<f64, StoreError> {
+        let oldest = db::run_rows::oldest_queued(&mut *self.reader().await?).await?;
+        Ok(oldest.map_or(0.0, |since| (Timestamp::now().0 - since.0).max(0) as f64 / 1000.0))
+    }
+
+    /// The images that all running runs train in a second, as far as they have told.
+    pub(crate) async fn images_per_second(&self) -> Result<f64, StoreError> {
+        db::run_rows::images_per_second(&mut *self.reader().await?).await
+    }
+
     /// The events of a run after a revision, oldest first; `None` if there is no such run.
     pub async fn events(&self, id: RunId, after: Revision, limit: u32) -> Result<Option<Slice<Event>>, StoreError> {
         let mut conn = self.snapshot().await?;

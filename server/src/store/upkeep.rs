@@ -12,6 +12,7 @@ use trainyard_wire::{RunState, Timestamp};
 
 use super::{Store, StoreError};
 use crate::db;
+use crate::figures;
 
 /// The longest that an expired lease waits to be noticed.
 const LONGEST_TICK: Duration = Duration::from_secs(1);
@@ -101,6 +102,7 @@ impl Store {
                 }
             }
         }
+        figures::leases_lost(count);
         Ok(count)
     }
 

@@ -16,6 +16,7 @@ use super::writer::{Effect, Transaction, write_error};
 use super::{Store, StoreError};
 use crate::db;
 use crate::db::runs::End;
+use crate::figures;
 
 /// Why a worker's call was refused.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +113,13 @@ impl Store {
     }
 
     async fn claim_now(&self, worker: WorkerId, max: u32, small: bool, memory: u64) -> Result<Vec<ClaimedRun>, StoreError> {
-        self.inner.writer.write(move |transaction| async move { transaction.claim(worker, max, small, memory).await }.boxed()).await
+        let begun = Instant::now();
+        let claimed: Vec<ClaimedRun> =
+            self.inner.writer.write(move |transaction| async move { transaction.claim(worker, max, small, memory).await }.boxed()).await?;
+        if !claimed.is_empty() {
+            figures::claimed(begun.elapsed());
+        }
+        Ok(claimed)
     }
 
     /// Renews the leases of a worker and tells what to do with each run.

@@ -31,6 +31,7 @@ use super::feed::Feed;
 use crate::blobs::Published;
 use crate::db;
 use crate::disk::Distrust;
+use crate::figures;
 use crate::leases::Leases;
 pub(super) use request::{Together, WriteError, write_error};
 use request::{Write, request};
@@ -293,10 +294,11 @@ async fn transact(transaction: &mut Transaction, writes: &mut Vec<Box<dyn Write>
     settle(transaction, followers).await?;
     transaction.now = Timestamp::now();
     transaction.unsettled = Some(transaction.revision);
+    let begun = Instant::now();
     apply_all(transaction, writes).await?;
     trainyard_faults::at(Place::CommitAfter)?;
     transaction.unsettled = None;
-    metrics::counter!("trainyard_commits_total").increment(1);
+    figures::committed(writes.len(), begun.elapsed());
     followers.committed(transaction.revision, std::mem::take(&mut transaction.effects));
     Ok(trainyard_faults::at(Place::AnswerBefore)?)
 }

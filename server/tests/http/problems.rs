@@ -5,7 +5,9 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use trainyard_wire::worker::Report;
 
+use super::worker_protocol::{Worker, report, series};
 use super::world::{Answer, World, regression, with};
 
 #[tokio::test]
@@ -135,6 +137,38 @@ async fn a_client_that_does_not_finish_its_head_is_cut_off() {
     let answer = raw(&world, "GET /healthz HTTP/1.1\r\nHost: local").await;
     assert!(!answer.contains("200 OK"), "{answer}");
     assert_eq!(world.get("/healthz").await.status, StatusCode::OK);
+}
+
+/// The value of a figure; 0 where it is not told yet.
+fn figure(text: &str, name: &str) -> f64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn what_the_queue_and_the_store_do_shows_in_the_figures() {
+    let world = World::start().await;
+    world.submit_run().await;
+    world.submit_run().await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let before = world.get("/metrics").await;
+    assert!(figure(before.text(), "trainyard_queue_oldest_seconds") >= 0.02, "{}", before.text());
+
+    let worker = Worker::register(&world).await;
+    let run = worker.claim(0.0).await.remove(0);
+    let series = series("images_per_second", &[100.0, 250.0]);
+    worker.client.report(run.run_id, &Report { metrics: vec![series], ..report(run.attempt) }).await.unwrap();
+    let after = world.get("/metrics").await;
+    assert_eq!(figure(after.text(), "trainyard_images_per_second"), 250.0);
+    assert_eq!(figure(after.text(), "trainyard_runs{state=\"queued\"}"), 1.0);
+    // Other tests of the process count too.
+    for grown in ["trainyard_claim_seconds_count", "trainyard_commit_seconds_count", "trainyard_commit_writes_count"] {
+        assert!(figure(after.text(), grown) > figure(before.text(), grown), "{grown} has not grown");
+    }
+    for described in ["trainyard_leases_lost_total", "trainyard_commit_writes", "trainyard_queue_oldest_seconds"] {
+        assert!(after.text().contains(&format!("# HELP {described} ")), "{described} is not described");
+    }
+    assert!(after.text().contains("trainyard_commit_writes_bucket{le=\"256\"}"), "{}", after.text());
 }
 
 #[tokio::test]

@@ -70,8 +70,10 @@ fn put_tags_into_structs(document: &mut Value) {
         if let (Some(known), Some(more)) = (schema["properties"].as_object_mut(), properties.as_object()) {
             known.extend(more.clone());
         }
-        if let (Some(known), Some(more)) = (schema["required"].as_array_mut(), required.as_array()) {
-            known.extend(more.iter().cloned());
+        match (schema.get_mut("required").and_then(Value::as_array_mut), required.as_array()) {
+            (Some(known), Some(more)) => known.extend(more.iter().cloned()),
+            // Nothing of the struct itself is required.
+            _ => schema["required"] = required,
         }
     }
 }

@@ -143,6 +143,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(mlflow::runs::log_metric))
         .add(SUBMIT, routes!(mlflow::runs::log_batch))
         .add(READ, routes!(mlflow::history::get))
+        .add(READ, routes!(mlflow::models::search))
         .add(READ, routes!(mlflow::artifacts::list))
         .add(READ, routes!(mlflow::artifacts::list_proxied))
         .add(READ, routes!(mlflow::artifacts::download))

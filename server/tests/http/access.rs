@@ -49,7 +49,7 @@ async fn every_route_asks_for_its_scope_and_for_no_other() {
             let status = response.status();
             // What is no error may be a stream without an end.
             if status.is_client_error() {
-                Answer::read(response).await.problem();
+                Answer::read(response).await.refusal(path);
             }
             status
         };

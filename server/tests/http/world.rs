@@ -142,6 +142,12 @@ impl Answer {
         problem
     }
 
+    /// Checks that the body is an error of the kind that belongs to this path.
+    #[track_caller]
+    pub(crate) fn refusal(&self, path: &str) {
+        if path.starts_with("/api/") { self.mlflow_error() } else { drop(self.problem()) }
+    }
+
     /// Checks that the body is an error of MLflow's.
     #[track_caller]
     pub(crate) fn mlflow_error(&self) {

@@ -5,6 +5,7 @@
 //! - [`search`] with the language of its [`filter`]
 //! - [`history`]: all points of a metric
 //! - [`artifacts`]: files, through MLflow's artifact proxy
+//! - [`models`]: that there are none
 //! - [`types`]: what crosses HTTP, in MLflow's words; [`view`]: how a run looks in them
 //!
 //! Errors have MLflow's shape ([`problem`](super::problem) writes it under `/api/`), answers are always 200. Fields of a request that
@@ -15,6 +16,7 @@ pub(super) mod artifacts;
 pub(super) mod experiments;
 mod filter;
 pub(super) mod history;
+pub(super) mod models;
 pub(super) mod runs;
 pub(super) mod search;
 mod types;

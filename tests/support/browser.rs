@@ -43,6 +43,13 @@ pub async fn console_errors(browser: &Browser) -> Vec<Value> {
     entries.as_array().unwrap().iter().filter(|entry| entry["level"] == "SEVERE").cloned().collect()
 }
 
+/// The requests of the present page that were answered with an error, as far as the browser remembers them.
+pub async fn failed_requests(browser: &Browser) -> Vec<Value> {
+    let script = "return performance.getEntriesByType('resource').filter((it) => it.responseStatus >= 400)
+        .map((it) => `${it.responseStatus} ${it.name}`)";
+    browser.execute(script, vec![]).await.unwrap().as_array().unwrap().clone()
+}
+
 /// chromedriver's command that empties the console's log.
 #[derive(Debug)]
 struct ConsoleLog;

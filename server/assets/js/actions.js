@@ -1,17 +1,33 @@
-// What can be done to a run: which actions its state allows, the buttons for them, and the question before a cancel.
+// What can be done to runs: which actions a run's state allows, the buttons for them, and the questions and undos around them.
 //
-// The server decides what is legal (409 names the state where it is not); the buttons only leave out what it would refuse.
+// The server decides what is legal (409 names the state where it is not); the buttons only leave out what it would refuse. Many runs go
+// through `POST /v1/runs/actions`, which answers for each.
 
-import { actOnRun } from "./api.js";
+import { actOnRun, sendJson } from "./api.js";
 import { runTitle } from "./describe.js";
+import { confirmDialog } from "./dialog.js";
 import { el, reconcile } from "./dom.js";
 import { maySubmit } from "./session.js";
 import { toast } from "./toast.js";
 
 const LABELS = { pause: "Pause", resume: "Resume", retry: "Retry", cancel: "Cancel" };
 const DONE = { pause: "pausing", resume: "goes on", retry: "queued again", cancel: "cancelling" };
+/** Runs of one request. */
+const AT_ONCE = 1_000;
 
-/** The actions that a run's state allows. */
+/** What can be asked of many runs: action → button, what it did, and the action that takes it back. */
+export const BULK_ACTIONS = {
+  cancel: { label: "Cancel", did: "cancelled" },
+  pause: { label: "Pause", did: "paused" },
+  resume: { label: "Resume", did: "resumed" },
+  retry: { label: "Retry", did: "queued again" },
+  archive: { label: "Archive", did: "archived", undo: "unarchive" },
+  unarchive: { label: "Unarchive", did: "taken out of the archive", undo: "archive" },
+  delete: { label: "Delete", did: "deleted", undo: "restore" },
+  restore: { label: "Restore", did: "restored" },
+};
+
+/** The actions on its training that a run's state allows. */
 function actionsFor(run) {
   if (run.requested === "cancel" || !maySubmit()) return [];
   switch (run.state) {
@@ -26,6 +42,20 @@ function actionsFor(run) {
       return ["retry"];
     default:
       return [];
+  }
+}
+
+/** Whether an action on many makes sense for this run. */
+export function allows(run, action) {
+  switch (action) {
+    case "archive":
+      return maySubmit() && run.archived_at === null;
+    case "unarchive":
+      return maySubmit() && run.archived_at !== null;
+    case "delete":
+      return maySubmit() && run.state !== "queued" && run.state !== "running";
+    default:
+      return actionsFor(run).includes(action);
   }
 }
 
@@ -65,27 +95,43 @@ export function actionButtons(changed) {
   };
 }
 
-/** Asks before a cancel, in a modal dialog; resolves to whether to go on. */
 function confirmCancel(run) {
-  const yes = el("button", { class: "button danger", value: "yes" }, "Cancel the run");
-  const no = el("button", { class: "button", value: "no", autofocus: true }, "Keep it");
-  const dialog = el(
-    "dialog",
-    { class: "dialog", "aria-labelledby": "cancel-title" },
-    el(
-      "form",
-      { method: "dialog" },
-      el("h2", { id: "cancel-title" }, `Cancel run ${run.id}?`),
-      el("p", {}, `${runTitle(run)} stops where it is. A retry starts from its last checkpoint, if it has one.`),
-      el("div", { class: "dialog-buttons" }, no, yes),
-    ),
-  );
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    });
-  });
+  const text = `${runTitle(run)} stops where it is. A retry starts from its last checkpoint, if it has one.`;
+  return confirmDialog(`Cancel run ${run.id}?`, text, "Cancel the run", "Keep it");
+}
+
+/**
+ * Does `action` to the runs with these ids and tells what became of them; what can be taken back can be from the message. `changed()` is
+ * called after it and after an undo. Resolves to the ids to which it was done, or that were so already.
+ */
+export async function actOnRuns(action, ids, changed) {
+  if (action === "cancel" && ids.length > 1) {
+    const text = "They stop where they are. A retry starts from the last checkpoint of each, if it has one.";
+    if (!(await confirmDialog(`Cancel ${ids.length} runs?`, text, "Cancel the runs", "Keep them"))) return [];
+  }
+  const outcomes = [];
+  try {
+    for (let from = 0; from < ids.length; from += AT_ONCE) {
+      const body = { action, runs: ids.slice(from, from + AT_ONCE) };
+      outcomes.push(...(await sendJson("POST", "/v1/runs/actions", body)).outcomes);
+    }
+  } catch (error) {
+    toast(`${BULK_ACTIONS[action].label}: ${error.message}`, "error");
+  }
+  const { did, undo } = BULK_ACTIONS[action];
+  const done = outcomes.filter(({ outcome }) => outcome === "done").map(({ run_id: id }) => id);
+  const refused = outcomes.filter(({ outcome }) => outcome === "refused" || outcome === "missing");
+  if (done.length > 0) {
+    const takeBack = undo ? () => actOnRuns(undo, done, changed) : null;
+    toast(`${count(done)} ${did}`, "info", takeBack);
+  } else if (outcomes.length > 0 && refused.length === 0) {
+    toast("Nothing to change");
+  }
+  if (refused.length > 0) toast(`${count(refused)} not changed: ${refused[0].detail ?? "it is not there any more"}`, "error");
+  changed();
+  return outcomes.filter(({ outcome }) => outcome === "done" || outcome === "unchanged").map(({ run_id: id }) => id);
+}
+
+function count(items) {
+  return items.length === 1 ? "1 run" : `${items.length} runs`;
 }

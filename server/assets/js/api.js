@@ -44,11 +44,12 @@ function learnClock(response) {
   clockOffsetMs = Math.abs(offset) > 2_000 ? offset : 0;
 }
 
-async function send(path, { method = "GET", headers = {}, signal = null, signingIn = false } = {}) {
+async function send(path, { method = "GET", headers = {}, body = null, signal = null, signingIn = false } = {}) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const response = await fetch(path, {
     method,
     headers: { accept: "application/json", ...headers },
+    body,
     credentials: "same-origin",
     cache: "no-store",
     signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
@@ -63,6 +64,13 @@ async function send(path, { method = "GET", headers = {}, signal = null, signing
 /** The JSON at `path`. */
 export async function get(path, signal) {
   return (await send(path, { signal })).json();
+}
+
+/** Sends `value` as JSON; the answer's JSON, or null where it has no body. */
+export async function sendJson(method, path, value, signal) {
+  const headers = value === undefined ? {} : { "content-type": "application/json" };
+  const response = await send(path, { method, headers, body: value === undefined ? null : JSON.stringify(value), signal });
+  return response.status === 204 ? null : response.json();
 }
 
 /** The bodies of a list's pages, following `rel="next"`. */
@@ -99,14 +107,15 @@ export class Conditional {
     this.etag = null;
   }
 
-  /** `{body, next}` (`next`: path of the next page or null), or null if nothing changed since the last call. */
+  /** `{body, next, total}` (`next`: path of the next page or null; `total`: items on all pages or null), or null if nothing changed. */
   async get(signal) {
     const headers = this.etag ? { "if-none-match": this.etag } : {};
     const response = await send(this.path, { headers, signal });
     if (response.status === 304) return null;
     const body = await response.json();
     this.etag = response.headers.get("etag");
-    return { body, next: nextPage(response) };
+    const total = response.headers.get("x-total-count");
+    return { body, next: nextPage(response), total: total === null ? null : Number(total) };
   }
 }
 

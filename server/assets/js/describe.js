@@ -75,10 +75,15 @@ export function durationSeconds(run, nowMs) {
   return Math.max(0, (end - Date.parse(run.started_at)) / 1_000);
 }
 
-/** The metric that a run is judged by: `{name, last, best}` as text, or null while there is none. */
-export function mainMetric(run) {
-  const name = ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"].find((candidate) => run.summary[candidate]);
-  if (!name) return null;
+/** The name of the metric that a run is judged by, or null while there is none. */
+export function mainMetricName(run) {
+  return ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"].find((candidate) => run.summary[candidate]) ?? null;
+}
+
+/** The metric that a run is judged by, or the one of this name: `{name, last, best}` as text, or null while there is none. */
+export function mainMetric(run, wanted = null) {
+  const name = wanted ?? mainMetricName(run);
+  if (name === null || !run.summary[name]) return null;
   const { last, min, max } = run.summary[name];
   const format = formatMetric(name);
   return { name, last: format(last), best: format(isShare(name) ? max : min) };

@@ -53,6 +53,7 @@ export function reconcile(parent, views, items, keyOf, create) {
     view.node.remove();
     views.delete(key);
   }
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   let place = parent.firstElementChild;
   for (const item of items) {
     const key = keyOf(item);
@@ -65,4 +66,6 @@ export function reconcile(parent, views, items, keyOf, create) {
     if (view.node === place) place = place.nextElementSibling;
     else parent.insertBefore(view.node, place);
   }
+  // An element that is moved loses the focus.
+  if (focused !== null && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 }

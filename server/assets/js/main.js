@@ -3,7 +3,7 @@
 // Plain ES modules, no build step, nothing from elsewhere. Pages are functions `mount(container, …) → {unmount(), navigate?(query)}`;
 // the route is in the fragment, so the server serves one page:
 //
-//   #/                   runs; `#/?state=running&kind=regression` filtered           runs.js
+//   #/                   runs; `#/?state=running&sort=-duration` filtered            runs.js
 //   #/runs/12            one run; `?show=step_ms` draws more of its metrics          run.js
 //   (no session)         the sign-in form                                            session.js
 //

@@ -2,7 +2,7 @@
 //
 // The address that the server prints carries a token once, in the fragment, which browsers do not send. `takeTokenFromAddress` removes
 // it before anything else runs, so it stays neither in the address bar nor in the history; it is exchanged for an HttpOnly cookie and
-// forgotten. Nothing is kept in web storage. Without a session, a form asks for a token and does the same.
+// forgotten. Nothing of it is kept in web storage. Without a session, a form asks for a token and does the same.
 
 import { get, openSession } from "./api.js";
 import { el, setText } from "./dom.js";

@@ -101,9 +101,9 @@ pub struct Event {
     pub run_id: RunId,
     pub time: Timestamp,
     /// `queued`, `claimed`, `checkpoint`, `released`, `lease_expired`, `cancel_requested`, `pause_requested`, `paused`,
-    /// `resumed`, `retried`, `succeeded`, `failed`, `cancelled`, `verified` (it was executed again, see `POST /v1/runs/{id}/verify`),
-    /// `pruned` (its files went, see `POST /v1/retention`), `annotated` (name, project, tags or notes), `archived`, `unarchived`, `deleted`
-    /// or `restored`.
+    /// `resumed`, `retried`, `opened`, `reopened` (these two by a program outside), `succeeded`, `failed`, `cancelled`, `verified` (it was
+    /// executed again, see `POST /v1/runs/{id}/verify`), `pruned` (its files went, see `POST /v1/retention`), `annotated` (name, project,
+    /// tags or notes), `archived`, `unarchived`, `deleted` or `restored`.
     pub kind: String,
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,

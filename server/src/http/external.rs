@@ -11,10 +11,12 @@ use trainyard_wire::{Problem, RunId};
 
 use super::app::{App, Shared};
 use super::artifacts::content_type;
-use super::extract::{Json, LongJson, Path, Pieces};
+use super::credentials::Identity;
+use super::extract::{IdempotencyKey, Json, JsonBytes, LongJson, Path, Pieces};
 use super::problem::ApiError;
 use super::runs::no_run;
-use crate::store::{ExternalError, Late, LogBatch, NewExternalFile, NewExternalRun, RunUpdate};
+use crate::blobs::sha256_hex;
+use crate::store::{ExternalError, Idempotency, Late, LogBatch, NewExternalFile, NewExternalRun, RunUpdate};
 
 impl From<ExternalError> for ApiError {
     fn from(error: ExternalError) -> Self {
@@ -24,6 +26,7 @@ impl From<ExternalError> for ApiError {
             | ExternalError::NotExternal { .. }
             | ExternalError::Finished { .. }
             | ExternalError::Shared { .. } => Self::Conflict(error.to_string()),
+            ExternalError::KeyReused => Self::KeyReused,
             ExternalError::ArtifactName => Self::invalid("", error.to_string()),
             ExternalError::Invalid(errors) => Self::Invalid(errors),
             ExternalError::Store(error) => error.into(),
@@ -33,14 +36,23 @@ impl From<ExternalError> for ApiError {
 
 /// Opens a run of a program outside of Trainyard, which then logs to it.
 ///
-/// The run is running until `POST /v1/runs/{id}/finish`, or until somebody cancels it: then the program's next write is refused with 409.
+/// The run is running until `POST /v1/runs/{id}/finish`, or until somebody cancels it: then the program's next write is refused with 409. With
+/// an `Idempotency-Key`, a repeat of the same body opens no second run and answers the first.
 #[utoipa::path(post, path = "/v1/runs", tag = "external runs", request_body = OpenRun,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters")),
     responses((status = 201, description = "Open", body = Run, headers(("Location" = String))),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn open(State(app): State<Shared>, Json(body): Json<OpenRun>) -> Result<Response, ApiError> {
-    body.check().map_err(ApiError::Invalid)?;
-    let (spec, OpenRun { name, tags, .. }) = (body.spec(), body);
-    let id = app.store.open_external(NewExternalRun { name, tags, spec, ..NewExternalRun::default() }).await?;
+pub(crate) async fn open(
+    State(app): State<Shared>,
+    identity: Identity,
+    key: Option<IdempotencyKey>,
+    body: JsonBytes,
+) -> Result<Response, ApiError> {
+    let open: OpenRun = body.read()?;
+    open.check().map_err(ApiError::Invalid)?;
+    let idempotency = key.map(|IdempotencyKey(key)| Idempotency { token: identity.token, key, body_sha256: sha256_hex(&body.0) });
+    let (spec, OpenRun { name, tags, .. }) = (open.spec(), open);
+    let id = app.store.open_external(NewExternalRun { name, tags, spec, idempotency, ..NewExternalRun::default() }).await?;
     let mut response = (StatusCode::CREATED, JsonAnswer(run(&app, id).await?)).into_response();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/runs/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);

@@ -24,10 +24,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
-        let JsonBytes(body) = JsonBytes::from_request(request, app).await?;
-        // Read into numbers without a detour, so there may be more of them than in a spec.
-        budget::check(&body, 4 * MOST_VALUES).map_err(|error| ApiError::invalid("", error.to_string()))?;
-        parse(&body).map(Self)
+        JsonBytes::from_request(request, app).await?.read().map(Self)
     }
 }
 
@@ -38,20 +35,29 @@ impl<T: DeserializeOwned> FromRequest<Shared> for LongJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
-        let JsonBytes(body) = JsonBytes::from_request(request, app).await?;
-        parse(&body).map(Self)
+        JsonBytes::from_request(request, app).await?.read_long().map(Self)
     }
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    strict::from_slice(body).map_err(|error| match error {
-        BodyError::Syntax(_) => ApiError::Malformed(error.to_string()),
-        BodyError::Invalid(error) => ApiError::Invalid(vec![error]),
-    })
 }
 
 /// The bytes of a body that says it is JSON.
 pub(crate) struct JsonBytes(pub(crate) Bytes);
+
+impl JsonBytes {
+    /// As [`Json`] reads them.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        // Read into numbers without a detour, so there may be more of them than in a spec.
+        budget::check(&self.0, 4 * MOST_VALUES).map_err(|error| ApiError::invalid("", error.to_string()))?;
+        self.read_long()
+    }
+
+    /// As [`LongJson`] reads them.
+    pub(crate) fn read_long<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        strict::from_slice(&self.0).map_err(|error| match error {
+            BodyError::Syntax(_) => ApiError::Malformed(error.to_string()),
+            BodyError::Invalid(error) => ApiError::Invalid(vec![error]),
+        })
+    }
+}
 
 impl FromRequest<Shared> for JsonBytes {
     type Rejection = ApiError;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use futures::FutureExt as _;
 use serde_json::json;
 use trainyard_wire::external::{EndState, LONGEST_TAG_NAME, Logged, MOST_POINTS_OF_A_STEP};
+use trainyard_wire::job::JobAccepted;
 use trainyard_wire::spec::ExternalSpec;
 use trainyard_wire::spec::check::Checker;
 use trainyard_wire::spec::external::{Params, check_params};
@@ -17,7 +18,7 @@ use trainyard_wire::{FieldError, Number, Revision, RunId, RunState, StopReason, 
 use super::artifacts::is_artifact_name;
 use super::lifecycle::{Next, describe};
 use super::writer::{Effect, Transaction, write_error};
-use super::{Store, StoreError};
+use super::{Idempotency, Store, StoreError};
 use crate::blobs::StagedBlob;
 use crate::db;
 use crate::db::artifacts::ArtifactRow;
@@ -35,6 +36,7 @@ pub struct NewExternalRun {
     pub experiment: i64,
     /// Now, unless given.
     pub started_at: Option<Timestamp>,
+    pub idempotency: Option<Idempotency>,
 }
 
 /// Why an external run was not opened or not written to. Nothing was changed.
@@ -63,6 +65,9 @@ pub enum ExternalError {
         "an artifact's name is segments of letters, digits, `.`, `_` and `-`, joined by `/`, at most 200 characters; no segment is a device"
     )]
     ArtifactName,
+    /// 422: the key was used before with another body.
+    #[error("the idempotency key was used before with another body")]
+    KeyReused,
     /// 422: with pointers.
     #[error("what is logged is not valid")]
     Invalid(Vec<FieldError>),
@@ -185,10 +190,16 @@ impl From<EndState> for RunUpdate {
 }
 
 impl Store {
-    /// Opens an external run, which is running from now on.
+    /// Opens an external run, which is running from now on. With an idempotency key a repeat opens none and answers the first.
     pub async fn open_external(&self, run: NewExternalRun) -> Result<RunId, ExternalError> {
         let write = self.inner.writer.write::<_, ExternalError, _>(move |transaction| {
             async move {
+                if let Some(idempotency) = &run.idempotency
+                    && let Some(used) = db::idempotency::get(&mut transaction.conn, idempotency).await?
+                {
+                    let same = used.body_sha256 == idempotency.body_sha256;
+                    return used.answer.run_ids.first().filter(|_| same).copied().ok_or(ExternalError::KeyReused);
+                }
                 let experiment = db::experiments::get(&mut transaction.conn, run.experiment).await?;
                 let experiment = experiment.filter(|experiment| !experiment.deleted).ok_or(ExternalError::UnknownExperiment)?;
                 if experiment.holds_kind {
@@ -197,6 +208,11 @@ impl Store {
                 let revision = transaction.upcoming_revision();
                 let id = db::external::insert(&mut transaction.conn, &run, revision, transaction.now).await?;
                 transaction.event(id, "opened", json!({})).await?;
+                if let Some(idempotency) = &run.idempotency {
+                    let job = db::runs::core(&mut transaction.conn, id).await?.ok_or(ExternalError::UnknownRun)?.job_id;
+                    let answer = JobAccepted { id: job, run_ids: vec![id], warnings: Vec::new(), theory: Vec::new() };
+                    db::idempotency::insert(&mut transaction.conn, idempotency, &answer, transaction.now).await?;
+                }
                 Ok(id)
             }
             .boxed()

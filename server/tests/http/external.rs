@@ -59,6 +59,16 @@ async fn a_program_logs_a_run_and_it_is_read_like_any_other() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_opened_again_under_the_same_key_is_the_same() {
+    let world = World::start().await;
+    let open = async |body: Value| Answer::of(world.request(Method::POST, "/v1/runs").header("idempotency-key", "once").json(&body)).await;
+    let first = open(json!({"name": "a"})).await.expect(StatusCode::CREATED);
+    assert_eq!(open(json!({"name": "a"})).await.expect(StatusCode::CREATED)["id"], first["id"]);
+    assert_eq!(open(json!({"name": "b"})).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(world.jobs().await, 1);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_pointed_at_and_nothing_is_stored() {
     let world = World::start().await;
     for (body, pointer) in [

@@ -10,7 +10,6 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use trainyard_wire::external::{MOST_POINTS, OpenRun};
 use trainyard_wire::spec::external::{ParamValue, Params};
-use trainyard_wire::spec::strict::{self, BodyError};
 use trainyard_wire::{Number, RunId, RunState, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
@@ -61,7 +60,7 @@ pub(crate) async fn create(State(app): State<Shared>, Json(body): Json<MlflowCre
     open.check().map_err(ApiError::Invalid)?;
     let started_at = body.start_time.map(|time| wall_clock("/start_time", time)).transpose()?;
     let (spec, OpenRun { name, tags, .. }) = (open.spec(), open);
-    let id = app.store.open_external(NewExternalRun { name, tags, spec, experiment, started_at }).await?;
+    let id = app.store.open_external(NewExternalRun { name, tags, spec, experiment, started_at, idempotency: None }).await?;
     answer(&app, id).await
 }
 
@@ -262,8 +261,8 @@ pub(crate) struct MlflowLogBatch {
 /// Logs points, parameters and tags of an external run, all or nothing. What is there already changes nothing.
 #[utoipa::path(post, path = "/api/2.0/mlflow/runs/log-batch", tag = "mlflow", request_body = MlflowLogBatch,
     responses((status = 200, body = MlflowNothing)))]
-pub(crate) async fn log_batch(State(app): State<Shared>, JsonBytes(body): JsonBytes) -> Result<JsonAnswer<MlflowNothing>, ApiError> {
-    let MlflowLogBatch { run_id, run_uuid, metrics, params, tags } = parse(&body)?;
+pub(crate) async fn log_batch(State(app): State<Shared>, body: JsonBytes) -> Result<JsonAnswer<MlflowNothing>, ApiError> {
+    let MlflowLogBatch { run_id, run_uuid, metrics, params, tags } = read(&body)?;
     let id = named(run_id.as_deref(), run_uuid.as_deref())?;
     if metrics.len() > MOST_POINTS {
         return Err(ApiError::invalid("/metrics", format!("must be at most {MOST_POINTS}, are {}", metrics.len())));
@@ -285,14 +284,9 @@ pub(crate) async fn log_batch(State(app): State<Shared>, JsonBytes(body): JsonBy
 }
 
 /// Reads a batch without remembering the way to each value; only what cannot be read is read again, to tell where.
-fn parse(body: &[u8]) -> Result<MlflowLogBatch, ApiError> {
-    if let Ok(batch) = serde_json::from_slice(body)
-        && body.trim_ascii_start().first() == Some(&b'{')
-    {
-        return Ok(batch);
+fn read(body: &JsonBytes) -> Result<MlflowLogBatch, ApiError> {
+    match serde_json::from_slice(&body.0) {
+        Ok(batch) if body.0.trim_ascii_start().first() == Some(&b'{') => Ok(batch),
+        _ => body.read_long(),
     }
-    strict::from_slice(body).map_err(|error| match error {
-        BodyError::Syntax(_) => ApiError::Malformed(error.to_string()),
-        BodyError::Invalid(error) => ApiError::Invalid(vec![error]),
-    })
 }

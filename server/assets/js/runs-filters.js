@@ -84,12 +84,11 @@ export function filterBar(set) {
 
   const sort = el("select");
   const direction = el("button", { type: "button", class: "button" });
-  const order = el("div", { class: "sort-controls" }, sort, direction);
   let current = { key: "created", descending: true };
   sort.addEventListener("change", () => set("sort", writeSort({ key: sort.value, descending: current.descending })));
   direction.addEventListener("click", () => set("sort", writeSort({ ...current, descending: !current.descending })));
   const orderControl = control("sort", "Order by", sort);
-  orderControl.append(order);
+  orderControl.append(el("div", { class: "sort-controls" }, sort, direction));
 
   const count = el("span", { class: "minor" });
   const more = el(

@@ -11,7 +11,7 @@ import { maySubmit } from "./session.js";
 /** The columns: class of the cells, heading, and the sort key of the API (a function where it depends on what is shown). */
 export const COLUMNS = [
   { name: "select", heading: "" },
-  { name: "id", heading: "Run", sort: "created", descends: true },
+  { name: "id", heading: "Run" },
   { name: "name", heading: "Name", sort: "name" },
   { name: "project", heading: "Project", sort: "project", optional: true },
   { name: "training", heading: "Trains", sort: (context) => context.trainsKey, optional: true },

@@ -68,7 +68,7 @@ export function mountRuns(container, query) {
   const first = el("a", { class: "button" }, "First page");
   const following = el("a", { class: "button" }, "Next page");
   const paging = el("nav", { class: "paging", "aria-label": "Pages" }, first, following);
-  const help = el("button", { type: "button", class: "button", "aria-label": "Keyboard shortcuts", onclick: showHelp }, "?");
+  const help = el("button", { type: "button", class: "button key-help", "aria-label": "Keyboard shortcuts", onclick: showHelp }, "?");
 
   container.replaceChildren(
     el("div", { class: "page-head" }, el("h1", {}, "Runs"), total, picker.node, columnChoice(table), help),

@@ -144,28 +144,27 @@ pub(crate) async fn list(conn: &mut SqliteConnection, filter: &RunFilter) -> Res
 pub(crate) async fn count(conn: &mut SqliteConnection, filter: &RunFilter) -> Result<u64> {
     let (state, kind) = (filter.state.map(RunState::as_str), filter.kind.map(|kind| kind.as_str()));
     let Shelves { first, last } = filter.shelves;
-    // Each reads one index and no row.
+    // Each reads one index and no row of a run; the runs of a job are of its kind.
     let count = match filter.job {
-        Some(job) if kind.is_none() => {
+        Some(job) => {
             let count = sqlx::query_scalar!(
                 r#"SELECT COUNT(*) AS "count!: i64" FROM runs INDEXED BY runs_of_job
-                   WHERE job_id = ?1 AND (?2 IS NULL OR state = ?2) AND (shelf BETWEEN ?3 AND ?4 OR shelf = 2)"#,
+                   WHERE job_id = ?1 AND (?2 IS NULL OR state = ?2) AND (shelf BETWEEN ?3 AND ?4 OR shelf = 2)
+                       AND (?5 IS NULL OR EXISTS (SELECT 1 FROM jobs WHERE jobs.id = ?1 AND jobs.kind = ?5))"#,
                 job.0,
                 state,
                 first,
                 last,
+                kind,
             );
             count.fetch_one(conn).await?
         }
-        job => {
-            let job = job.map(|job| job.0);
+        None => {
             let count = sqlx::query_scalar!(
                 r#"SELECT COUNT(*) AS "count!: i64" FROM runs INDEXED BY runs_on_shelf
-                   WHERE shelf >= ?1 AND (shelf <= ?2 OR (?3 IS NOT NULL AND shelf = 2)) AND (?3 IS NULL OR job_id = ?3)
-                       AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR kind = ?5)"#,
+                   WHERE shelf BETWEEN ?1 AND ?2 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR kind = ?4)"#,
                 first,
                 last,
-                job,
                 state,
                 kind,
             );

@@ -1,5 +1,7 @@
 //! Finding runs: filters, order, pages that hold every run once.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use trainyard_wire::annotation::Project;
 use trainyard_wire::run::Run;
@@ -188,7 +190,7 @@ impl Store {
         let Slice { items: places, more } = db::split_more(places, search.limit);
         let ids: Vec<RunId> = places.iter().map(|place| place.id).collect();
         let mut runs = db::run_rows::by_id(&mut conn, &ids).await?;
-        let order: std::collections::HashMap<RunId, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+        let order: HashMap<RunId, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
         runs.sort_by_key(|run| order.get(&run.id).copied());
         Ok(RunPage { runs, total, next: places.into_iter().next_back().filter(|_| more) })
     }

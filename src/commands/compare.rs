@@ -55,7 +55,7 @@ fn rows(comparison: &Comparison) -> Vec<Row> {
     let plain = |what, name: &str, cells| Row { what, name: name.to_owned(), cells, better: None };
     let state = runs.iter().map(|run| run.stop_reason.map_or_else(|| run.state.to_string(), |why| format!("{}: {why}", run.state)));
     let mut rows = vec![plain("run", "state", state.map(Value::String).collect())];
-    if runs.iter().any(|run| run.name.is_some()) {
+    if runs.windows(2).any(|pair| pair[0].name != pair[1].name) {
         rows.push(plain("run", "name", runs.iter().map(|run| run.name.clone().map_or(Value::Null, Value::String)).collect()));
     }
     rows.extend(comparison.differences.iter().map(|difference| plain("setting", &difference.path, difference.values.clone())));

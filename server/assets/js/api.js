@@ -44,10 +44,11 @@ function learnClock(response) {
   clockOffsetMs = Math.abs(offset) > 2_000 ? offset : 0;
 }
 
-async function send(path, { method = "GET", headers = {}, signal = null, signingIn = false } = {}) {
+async function send(path, { method = "GET", headers = {}, body = null, signal = null, signingIn = false } = {}) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const response = await fetch(path, {
     method,
+    body,
     headers: { accept: "application/json", ...headers },
     credentials: "same-origin",
     cache: "no-store",
@@ -63,6 +64,12 @@ async function send(path, { method = "GET", headers = {}, signal = null, signing
 /** The JSON at `path`. */
 export async function get(path, signal) {
   return (await send(path, { signal })).json();
+}
+
+/** What a POST of `body` as JSON is answered. */
+export async function post(path, body, { headers = {}, signal } = {}) {
+  const json = { "content-type": "application/json", ...headers };
+  return (await send(path, { method: "POST", body: JSON.stringify(body), headers: json, signal })).json();
 }
 
 /** The bodies of a list's pages, following `rel="next"`. */

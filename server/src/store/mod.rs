@@ -9,6 +9,7 @@
 mod actions;
 mod artifacts;
 mod backup;
+mod charts;
 mod datasets;
 mod feed;
 mod jobs;
@@ -47,6 +48,7 @@ use writer::{Followers, Writer};
 pub use actions::{Action, ActionError};
 pub use artifacts::{ArtifactFile, NewArtifact};
 pub use backup::{Backup, BackupFile};
+pub use charts::{Compared, Curve, CurveQuery};
 pub use datasets::{DatasetError, NewDataset, NewDatasetFile};
 pub use feed::{Commit, NewsPage, Told};
 pub use jobs::JobFilter;

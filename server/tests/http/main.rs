@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod charts;
 mod datasets;
 mod events;
 mod hosts;

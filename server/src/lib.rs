@@ -4,6 +4,7 @@
 //! - [`config`]: what a server is started with, and what requests and runs may cost
 //! - [`store`]: everything the server remembers; [`blobs`]: file contents by hash
 //! - [`check`]: whether the data folder of a server that is stopped is whole
+//! - `comparison`: runs side by side, and what seeds alone explain
 //! - `disk`: what a full disk and a failed fsync mean
 //! - `names`: names that mean something else than a file
 //! - `http`: the routes, who may use them, and what an error looks like
@@ -16,6 +17,7 @@
 mod admission;
 pub mod blobs;
 pub mod check;
+mod comparison;
 pub mod config;
 mod db;
 mod disk;

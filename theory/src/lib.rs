@@ -10,6 +10,7 @@
 //! - [`convolution`]: two-dimensional convolution and cross-correlation of small planes
 //! - [`receptive_field`]: which inputs one output of a network depends on
 //! - [`regularization`]: an L2 penalty beside the weight decay that equals it under gradient descent
+//! - [`replication`]: the same setting under several seeds, and whether two settings differ by more than that
 //! - [`certificate`]: claims of theory checked against the numbers that a run measured
 //!
 //! No function here does I/O, reads a clock or depends on the number of threads that it is given:
@@ -25,4 +26,5 @@ pub mod random;
 pub mod receptive_field;
 pub mod regression;
 pub mod regularization;
+pub mod replication;
 pub mod schedule;

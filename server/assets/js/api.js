@@ -73,6 +73,12 @@ export async function sendJson(method, path, value, signal) {
   return response.status === 204 ? null : response.json();
 }
 
+/** What a POST of `body` as JSON is answered. */
+export async function post(path, body, { headers = {}, signal } = {}) {
+  const json = { "content-type": "application/json", ...headers };
+  return (await send(path, { method: "POST", body: JSON.stringify(body), headers: json, signal })).json();
+}
+
 /** The bodies of a list's pages, following `rel="next"`. */
 export async function* pages(path, signal) {
   for (let next = path; next !== null; ) {

@@ -1,126 +1,73 @@
-// The charts of a run: which ones there are, and their data.
+// The charts of a run: which ones there are.
 //
-// Each kind of run has charts that are always there (they hold their place from the start, so nothing jumps when the first points come); a
-// reader adds others from the list of metrics, which the address keeps (`?show=step_ms,gradient_norm`).
-//
-// The points come whole, and then only what is newer; a history that is too long for that comes in buckets, which keep its extremes.
+// The server names them. Those of the run's kind are always there (they hold their place from the start, so nothing jumps when the first points
+// come); a reader adds others from the list of metrics. The address keeps those (`?show=step_ms,gradient_norm`) and the smoothing.
 
-import { get, pages } from "./api.js";
+import { Conditional } from "./api.js";
 import { Chart } from "./chart.js";
-import { el, reconcile } from "./dom.js";
-import { History } from "./history.js";
+import { el, reconcile, setText } from "./dom.js";
 
-const STANDING = {
-  regression: [
-    { title: "loss", metrics: ["loss", "exact_loss"], logY: true },
-    { title: "gradient norm", metrics: ["gradient_norm"], logY: true },
-  ],
-  regularization_pair: [
-    { title: "loss", metrics: ["loss_l2", "loss_decay"], logY: true },
-    { title: "distance of the weights", metrics: ["weight_distance"], logY: true },
-  ],
-  hypergradient: [
-    { title: "loss", metrics: ["loss"], logY: true },
-    { title: "learning rate", metrics: ["learning_rate"] },
-    { title: "hypergradient", metrics: ["hypergradient"] },
-    { title: "held bytes over k", metrics: ["held_bytes_forward", "held_bytes_reverse", "held_bytes_autograd"] },
-  ],
-  colourization: [
-    { title: "loss", metrics: ["train_loss", "val_loss"] },
-    { title: "validation accuracy", metrics: ["val_accuracy"] },
-  ],
-};
-/** Most points that are fetched and drawn one by one. */
-const MOST_POINTS = 20_000;
-/** Buckets of each metric of a longer history. */
-const BUCKETS = 500;
 /** Most further charts that an address may ask for. */
 const MOST_CHOSEN = 24;
-const OTHER = [{ title: "loss", metrics: ["loss"] }];
+/** The smoothing that a run of noisy steps starts with. */
+const OF_BATCHES = 0.9;
 
 export class Charts {
-  /** `shown` are the names of further metrics to draw; `choose(names)` is told when the reader changes them. */
-  constructor(runId, shown, choose) {
-    this.path = `/v1/runs/${runId}/metrics`;
-    this.chosen = new Set(shown.slice(0, MOST_CHOSEN));
-    this.choose = choose;
-    this.history = new History();
-    this.revision = null;
-    this.undrawn = true;
-    this.inBuckets = false;
-    this.standing = [];
-    this.further = new Map();
+  /** `query` is that of the page's address; `changed(settings)` is told what of it the reader changed. */
+  constructor(runId, query, changed) {
+    this.runId = runId;
+    this.changed = changed;
+    this.resource = new Conditional(`/v1/runs/${runId}/charts`);
+    this.chosen = new Set((query.get("show") ?? "").split(",").filter(Boolean).slice(0, MOST_CHOSEN));
+    const asked = Number(query.get("smooth"));
+    this.smoothing = query.has("smooth") && asked >= 0 && asked < 1 ? asked : null;
+    this.known = [];
+    this.charts = new Map();
     this.pickerViews = new Map();
     this.grid = el("div", { class: "chart-grid" });
     this.pickerList = el("div", { class: "picker-list" });
     const picker = el("fieldset", { class: "picker" }, el("legend", {}, "More metrics"), this.pickerList);
-    this.node = el("div", { class: "charts" }, this.grid, picker);
-    this.scheme = matchMedia("(prefers-color-scheme: dark)");
-    this.recolour = () => this.all().forEach((chart) => chart.drawn && chart.draw());
-    this.scheme.addEventListener("change", this.recolour);
+    this.node = el("div", { class: "charts" }, this.grid, el("div", { class: "chart-tools" }, this.smoother(), picker));
   }
 
-  all() {
-    return [...this.standing, ...this.further.values()];
+  smoother() {
+    this.slider = el("input", { type: "range", id: "smoothing", min: "0", max: "0.99", step: "0.01", value: this.smoothing ?? 0 });
+    this.weight = el("output", { class: "number", for: "smoothing" }, String(this.smoothing ?? 0));
+    this.slider.addEventListener("input", () => {
+      this.smoothing = Number(this.slider.value);
+      setText(this.weight, this.smoothing.toFixed(2));
+    });
+    this.slider.addEventListener("change", () => {
+      for (const chart of this.charts.values()) chart.setSmoothing(this.smoothing);
+      this.changed({ smooth: this.smoothing });
+    });
+    return el("div", { class: "smoother" }, el("label", { for: "smoothing" }, "Smoothing"), this.slider, this.weight);
   }
 
-  /** Puts up the charts that a run of this spec always has. */
+  /** Learns what the run is, before its charts come. */
   setSpec(spec) {
-    if (this.standing.length > 0) return;
-    // Points that get sparser with the steps are spread evenly by a logarithmic axis.
-    this.logX = spec.record === "logarithmic";
-    this.standing = (STANDING[spec.kind] ?? OTHER).map((options) => new Chart({ ...options, logX: this.logX }));
-    this.grid.append(...this.standing.map((chart) => chart.node));
-    this.showChosen();
+    if (this.smoothing !== null) return;
+    // Mini-batches make steps noisy; other curves are as smooth as they are.
+    this.smoothing = spec.optimizer?.batch_size && spec.kind !== "colourization" ? OF_BATCHES : 0;
+    this.slider.value = String(this.smoothing);
+    setText(this.weight, this.smoothing.toFixed(2));
   }
 
-  /** Forgets everything: a retried run starts its curves again. */
-  restart() {
-    this.history = new History();
-    this.revision = null;
-    this.undrawn = true;
-    this.inBuckets = false;
-  }
-
-  /** Fetches what is newer than the last answer and draws it. */
+  /** Fetches and draws what changed. */
   async refresh(signal) {
-    // A call that broke off may have merged points that no chart has drawn.
-    const drawnAnew = this.undrawn;
-    this.undrawn = true;
-    let changes = this.inBuckets ? null : await this.fetchPoints(signal);
-    if (this.inBuckets) {
-      this.history = History.fromBuckets((await get(`${this.path}?buckets=${BUCKETS}`, signal)).series);
-      changes = null;
+    const answer = await this.resource.get(signal);
+    if (answer !== null) {
+      this.known = answer.body.charts;
+      this.showPicker();
+      this.show();
     }
-    this.showPicker();
-    await Promise.all(this.all().map((chart) => chart.update(this.history, drawnAnew ? null : changes)));
-    this.undrawn = false;
-  }
-
-  /** Merges the points that are newer than the last answer; gives up on points where they are too many. Returns what changed. */
-  async fetchPoints(signal) {
-    const after = this.revision === null ? "" : `&after_revision=${this.revision}`;
-    const changes = new Map();
-    let revision = null;
-    for await (const { body, next } of pages(`${this.path}?limit=${MOST_POINTS}${after}`, signal)) {
-      // Points that arrive between two pages are asked for again: a merge of the same points changes nothing.
-      revision ??= body.revision;
-      for (const [name, from] of this.history.merge(body.series)) {
-        const before = changes.get(name);
-        changes.set(name, before === undefined ? from : from === null ? null : before);
-      }
-      this.inBuckets = next !== null || this.history.size() > 2 * MOST_POINTS;
-      if (this.inBuckets) break;
-    }
-    this.revision = revision;
-    return changes;
+    await Promise.all([...this.charts.values()].map((chart) => chart.refresh(signal)));
   }
 
   /** The metrics that no standing chart draws, as check boxes. */
   showPicker() {
-    const taken = new Set(this.standing.flatMap((chart) => chart.metrics));
-    const names = this.history.names().filter((name) => !taken.has(name));
-    reconcile(this.pickerList, this.pickerViews, names, (name) => name, (name) => this.pickerItem(name));
+    const further = this.known.filter((chart) => !chart.standing);
+    reconcile(this.pickerList, this.pickerViews, further, (chart) => chart.name, (chart) => this.pickerItem(chart.name));
   }
 
   pickerItem(name) {
@@ -129,31 +76,32 @@ export class Charts {
     box.addEventListener("change", () => {
       if (box.checked) this.chosen.add(name);
       else this.chosen.delete(name);
-      this.choose([...this.chosen]);
-      this.showChosen();
+      this.changed({ show: [...this.chosen].join(",") });
+      this.show();
+      this.charts.get(name)?.ask();
     });
     return { node: el("label", { class: "picker-item" }, box, name), update() {} };
   }
 
-  /** Puts up the chosen charts, before their first points too, and takes the others away. */
-  showChosen() {
-    for (const [name, chart] of this.further) {
-      if (this.chosen.has(name)) continue;
+  /** Puts up the standing and the chosen charts, and takes the others away. */
+  show() {
+    const wanted = this.known.filter((chart) => chart.standing || this.chosen.has(chart.name));
+    const names = new Set(wanted.map((chart) => chart.name));
+    for (const [name, chart] of this.charts) {
+      if (names.has(name)) continue;
       chart.unmount();
       chart.node.remove();
-      this.further.delete(name);
+      this.charts.delete(name);
     }
-    for (const name of this.chosen) {
-      if (this.further.has(name)) continue;
-      const chart = new Chart({ title: name, metrics: [name], logX: this.logX });
-      this.further.set(name, chart);
-      this.grid.append(chart.node);
-      chart.update(this.history, null);
+    for (const chart of wanted) {
+      if (this.charts.has(chart.name)) continue;
+      const view = new Chart(this.runId, chart, this.smoothing ?? 0);
+      this.charts.set(chart.name, view);
+      this.grid.append(view.node);
     }
   }
 
   unmount() {
-    this.scheme.removeEventListener("change", this.recolour);
-    this.all().forEach((chart) => chart.unmount());
+    for (const chart of this.charts.values()) chart.unmount();
   }
 }

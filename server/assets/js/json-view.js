@@ -43,6 +43,11 @@ function* tokens(text) {
 /** The command that submits the run's spec again. */
 export function curlCommand(run) {
   const body = { ...(run.name ? { name: run.name } : {}), ...(Object.keys(run.tags).length > 0 ? { tags: run.tags } : {}), spec: run.spec };
+  return submitCommand(body);
+}
+
+/** The command that submits this body. */
+export function submitCommand(body) {
   const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
   return [
     `curl -sS '${location.origin}/v1/jobs'`,

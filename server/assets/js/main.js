@@ -5,22 +5,35 @@
 //
 //   #/                   runs; `#/?state=running&sort=-duration` filtered            runs.js
 //   #/runs/12            one run; `?show=step_ms` draws more of its metrics          run.js
+//   #/compare?runs=1,2   runs side by side, or `?job=3` all of a job                 compare.js
+//   #/submit             the form; `?like=12` filled in with that run's spec         submit.js
 //   (no session)         the sign-in form                                            session.js
 //
 // The token in a printed address is taken out before anything else happens.
 
 import { closeSession, onUnauthorized, openSession } from "./api.js";
+import { mountCompare } from "./compare.js";
 import { setAttribute } from "./dom.js";
 import { showConnection } from "./poll.js";
 import { mountRun } from "./run.js";
 import { mountRuns } from "./runs.js";
-import { loadSession, mountSignIn, setSession, takeTokenFromAddress } from "./session.js";
+import { loadSession, maySubmit, mountSignIn, setSession, takeTokenFromAddress } from "./session.js";
+import { mountSubmit } from "./submit.js";
+import { themeToggle } from "./theme.js";
 import { toast } from "./toast.js";
 
 const container = document.getElementById("page");
 const signOutButton = document.getElementById("sign-out");
 const navDocs = document.getElementById("nav-docs");
 const navRuns = document.getElementById("nav-runs");
+const navSubmit = document.getElementById("nav-submit");
+
+const PAGES = {
+  runs: ({ query }) => mountRuns(container, query),
+  run: ({ id, query }) => mountRun(container, id, query),
+  compare: ({ query }) => mountCompare(container, query),
+  submit: ({ query }) => mountSubmit(container, query),
+};
 
 let page = null;
 let route = null;
@@ -29,14 +42,17 @@ let route = null;
 function readRoute() {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?", 2);
   const run = /^\/runs\/(\d+)$/.exec(path);
-  return { name: run ? "run" : "runs", id: run ? Number(run[1]) : null, query: new URLSearchParams(query) };
+  const other = { "/compare": "compare", "/submit": "submit" }[path] ?? "runs";
+  return { name: run ? "run" : other, id: run ? Number(run[1]) : null, query: new URLSearchParams(query) };
 }
 
 function show() {
   const next = readRoute();
   signOutButton.hidden = false;
   navDocs.hidden = false;
+  navSubmit.hidden = !maySubmit();
   setAttribute(navRuns, "aria-current", next.name === "runs" ? "page" : null);
+  setAttribute(navSubmit, "aria-current", next.name === "submit" ? "page" : null);
   const samePage = page?.navigate && route?.name === next.name && route.id === next.id;
   route = next;
   if (samePage) {
@@ -44,7 +60,7 @@ function show() {
     return;
   }
   page?.unmount();
-  page = next.name === "run" ? mountRun(container, next.id, next.query) : mountRuns(container, next.query);
+  page = PAGES[next.name](next);
   scrollTo(0, 0);
 }
 
@@ -54,7 +70,9 @@ function showSignIn(message = "") {
   route = { name: "sign-in" };
   signOutButton.hidden = true;
   navDocs.hidden = true;
+  navSubmit.hidden = true;
   setAttribute(navRuns, "aria-current", null);
+  setAttribute(navSubmit, "aria-current", null);
   showConnection("waiting", "signed out");
   document.title = "Sign in · Trainyard";
   page = mountSignIn(container, {
@@ -92,6 +110,8 @@ signOutButton.addEventListener("click", async () => {
     if (error.status !== 401) toast(`Not signed out: ${error.message}`, "error");
   }
 });
+
+themeToggle(document.getElementById("theme"));
 
 // The fragment is the route, so this link must not change it.
 document.querySelector(".skip-link").addEventListener("click", (event) => {

@@ -6,6 +6,7 @@ import * as describe from "./describe.js";
 import { el, replaceIfChanged, setAttribute, setText } from "./dom.js";
 import { formatCount, formatDuration, formatTime } from "./format.js";
 import { runLabels } from "./runs-row.js";
+import { maySubmit } from "./session.js";
 
 /** `changed(run)` is called when a button changed the run. */
 export function runHead(id, changed) {
@@ -14,6 +15,8 @@ export function runHead(id, changed) {
   const stop = el("span", { class: "minor" });
   const tags = el("span", { class: "tags" });
   const buttons = actionButtons(changed);
+  const again = el("a", { class: "button small", href: `#/submit?like=${id}` }, "Submit again");
+  const together = el("a", { class: "button small" }, "Compare its job");
   const bar = el("progress", { max: "1", value: "0", "aria-label": "Progress" });
   const share = el("span", { class: "number strong" });
   const steps = el("span", { class: "number minor" });
@@ -23,7 +26,7 @@ export function runHead(id, changed) {
     "header",
     { class: "run-head" },
     el("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, el("a", { href: "#/" }, "Runs"), ` / #${id}`),
-    el("div", { class: "run-title" }, title, state, stop, buttons.node),
+    el("div", { class: "run-title" }, title, state, stop, el("div", { class: "actions run-links" }, again, together, buttons.node)),
     tags,
     error,
     el("div", { class: "run-progress" }, bar, el("p", {}, share, " ", steps)),
@@ -49,6 +52,8 @@ export function runHead(id, changed) {
       const labels = runLabels(run);
       replaceIfChanged(tags, labels.join("\n"), () => labels.map((label) => el("span", { class: "tag" }, label)));
       buttons.update(run);
+      again.hidden = !maySubmit();
+      setAttribute(together, "href", `#/compare?job=${run.job_id}`);
       setText(error, run.error ?? "");
       error.hidden = !run.error;
       const value = describe.progressShare(run).toFixed(4);

@@ -7,12 +7,12 @@ import { formatBytes, formatCount, formatNumber, stepUnit } from "./format.js";
 import { showJson } from "./json-view.js";
 
 /** A card with a table whose rows are keyed; hidden while it has none. `write(cells, item)` fills a row. */
-function tableCard(title, headings, keyOf, write) {
+export function tableCard(title, headings, keyOf, write, ...others) {
   const body = el("tbody");
   const head = headings.map(([heading, kind]) => el("th", { scope: "col", class: kind }, heading));
   const table = el("table", { class: "data" }, el("thead", {}, el("tr", {}, ...head)), body);
   const frame = el("div", { class: "table-frame", tabindex: "0", role: "group", "aria-label": title }, table);
-  const node = el("section", { class: "card", hidden: true, "aria-label": title }, cardHead(title), frame);
+  const node = el("section", { class: "card", hidden: true, "aria-label": title }, cardHead(title, ...others), frame);
   const views = new Map();
   const create = () => {
     const cells = headings.map(([, kind]) => el("td", { class: kind }));
@@ -45,6 +45,7 @@ export function certificatesCard() {
   return tableCard("Certificates", headings, (certificate) => certificate.claim, (cells, certificate) => {
     setText(cells[0], certificate.claim);
     setText(cells[1], certificate.formula);
+    cells[1].classList.add("formula");
     ["predicted", "measured", "tolerance"].forEach((field, i) => setText(cells[i + 2], formatNumber(certificate[field], 7)));
     setText(cells[5], certificate.holds ? "holds" : "fails");
     setAttribute(cells[5], "data-holds", String(certificate.holds));
@@ -61,7 +62,8 @@ export function leftOutCard() {
   });
 }
 
-const FIGURES = {
+/** What theory knows of a problem → how it is called. */
+export const FIGURES = {
   rank: "rank",
   lambda_max: "λ_max",
   lambda_min_positive: "λ_min⁺",
@@ -85,7 +87,11 @@ export function theoryCard() {
 /** The run's files with links to their bytes. */
 export function artifactsCard(runId) {
   const headings = [["Name"], ["Size", "number"], ["Type"], ["SHA-256"]];
-  return tableCard("Artifacts", headings, (artifact) => artifact.name, (cells, artifact) => {
+  const metrics = (format) => {
+    const address = `/v1/runs/${runId}/metrics?limit=100000&format=${format}`;
+    return el("a", { class: "button small", href: address, download: `run-${runId}-metrics.${format}` }, `Metrics as ${format.toUpperCase()}`);
+  };
+  const write = (cells, artifact) => {
     const link = cells[0].firstElementChild ?? cells[0].appendChild(el("a"));
     setText(link, artifact.name);
     setAttribute(link, "href", artifactPath(runId, artifact.name));
@@ -94,7 +100,8 @@ export function artifactsCard(runId) {
     setText(cells[2], artifact.content_type);
     setText(cells[3], `${artifact.sha256.slice(0, 8)}…`);
     setAttribute(cells[3], "title", artifact.sha256);
-  });
+  };
+  return tableCard("Artifacts", headings, (artifact) => artifact.name, write, metrics("csv"), metrics("ndjson"));
 }
 
 /** What the run came to, as JSON; hidden until it ends. */

@@ -1,16 +1,18 @@
 // The page of one run: head, charts, pictures, tables, spec, events, log.
 //
 // One poller asks for the run with its ETag. Everything else is asked for only when the run's revision moved, since every visible change of
-// a run moves it; metrics come from the last revision on. A retry starts the curves again.
+// a run moves it.
 
 import { Conditional, get, Tail } from "./api.js";
 import { Charts } from "./charts.js";
-import { describeState, isFinished, progressShare, runTitle } from "./describe.js";
+import { describeState, progressShare, runTitle } from "./describe.js";
 import { cardHead, el, setText } from "./dom.js";
 import { copyText, curlCommand, showJson } from "./json-view.js";
 import { Poller } from "./poll.js";
 import { drawingsCard } from "./drawings.js";
+import { attemptsCard, workerCard } from "./run-attempts.js";
 import { runHead } from "./run-head.js";
+import { networkCard } from "./run-network.js";
 import { artifactsCard, certificatesCard, leftOutCard, resultCard, summaryCard, theoryCard } from "./run-tables.js";
 import { samplesCard } from "./samples.js";
 import { eventsCard, logsCard } from "./timeline.js";
@@ -18,7 +20,7 @@ import { eventsCard, logsCard } from "./timeline.js";
 export function mountRun(container, id, query) {
   const path = `/v1/runs/${id}`;
   const resource = new Conditional(path);
-  const charts = new Charts(id, readShown(query), (names) => writeShown(id, names));
+  const charts = new Charts(id, query, (settings) => keepInAddress(id, settings));
   const head = runHead(id, () => poller.now());
   const tables = {
     summary: summaryCard(),
@@ -28,6 +30,9 @@ export function mountRun(container, id, query) {
     leftOut: leftOutCard(),
     artifacts: artifactsCard(id),
     drawings: drawingsCard(id),
+    network: networkCard(),
+    attempts: attemptsCard(),
+    worker: workerCard(),
   };
   const happened = new Tail(`${path}/events?limit=1000`);
   const logged = new Tail(`${path}/logs?limit=1000`);
@@ -42,8 +47,9 @@ export function mountRun(container, id, query) {
     tables.drawings.node,
     tables.certificates.node,
     tables.leftOut.node,
-    column(tables.summary, tables.theory, tables.result, events, logs),
-    column(spec, tables.artifacts),
+    tables.network.node,
+    column(tables.summary, tables.theory, tables.result, tables.attempts, events, logs),
+    column(spec, tables.artifacts, tables.worker),
   );
   const notice = el("p", { class: "notice", role: "status" }, "Loading…");
   const content = el("div", { class: "run", hidden: true }, head.node, el("div", { class: "run-main" }, charts.node, side, cards));
@@ -56,8 +62,6 @@ export function mountRun(container, id, query) {
   let theoryKnown = false;
 
   const showRun = (next) => {
-    // A finished run that is queued again was retried: its curves are not those that the charts hold.
-    if (run !== null && isFinished(run.state) && !isFinished(next.state)) charts.restart();
     run = next;
     notice.hidden = true;
     content.hidden = false;
@@ -76,6 +80,7 @@ export function mountRun(container, id, query) {
 
   const showDetails = async (signal) => {
     const revision = run.revision;
+    tables.network.update(run.spec, signal).catch(() => {});
     const [artifacts, certificates, eventItems, logLines] = await Promise.all([
       get(`${path}/artifacts`, signal),
       get(`${path}/certificates`, signal),
@@ -94,6 +99,8 @@ export function mountRun(container, id, query) {
       theoryKnown = true;
     }
     events.update(eventItems);
+    tables.attempts.update(eventItems);
+    await tables.worker.update(run, eventItems, signal);
     logs.update(logLines);
     detailed = revision;
   };
@@ -140,13 +147,13 @@ function specCard() {
   };
 }
 
-/** The metrics that `?show=` names. */
-function readShown(query) {
-  return (query.get("show") ?? "").split(",").filter(Boolean);
-}
-
-/** Keeps the chosen metrics in the address, without a step in the history. */
-function writeShown(id, names) {
-  const query = names.length > 0 ? `?${new URLSearchParams({ show: names.join(",") })}` : "";
-  history.replaceState(null, "", `#/runs/${id}${query}`);
+/** Keeps what the reader set in the address, without a step in the history. */
+function keepInAddress(id, settings) {
+  const query = new URLSearchParams(location.hash.split("?", 2)[1] ?? "");
+  for (const [name, value] of Object.entries(settings)) {
+    if (value === "") query.delete(name);
+    else query.set(name, value);
+  }
+  const text = query.toString();
+  history.replaceState(null, "", `#/runs/${id}${text ? `?${text}` : ""}`);
 }

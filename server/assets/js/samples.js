@@ -8,7 +8,15 @@ import { cardHead, el, setAttribute, setText } from "./dom.js";
 
 const NAME = /^samples\/epoch-(\d+)\.png$/;
 /** Columns of a picture, from left to right. */
-const COLUMNS = ["input", "truth", "prediction", "error"];
+export const COLUMNS = ["input", "truth", "prediction", "error"];
+
+/** The sample pictures among a run's artifacts, by epoch. */
+export function samplesOf(artifacts) {
+  return artifacts
+    .map((artifact) => ({ ...artifact, epoch: Number(NAME.exec(artifact.name)?.[1]) }))
+    .filter((artifact) => !Number.isNaN(artifact.epoch))
+    .sort((a, b) => a.epoch - b.epoch);
+}
 
 export function samplesCard(runId, spec) {
   // The worker draws tiles one pixel apart.
@@ -51,10 +59,7 @@ export function samplesCard(runId, spec) {
   return {
     node,
     update(artifacts) {
-      const found = artifacts
-        .map((artifact) => ({ ...artifact, epoch: Number(NAME.exec(artifact.name)?.[1]) }))
-        .filter((artifact) => !Number.isNaN(artifact.epoch))
-        .sort((a, b) => a.epoch - b.epoch);
+      const found = samplesOf(artifacts);
       if (found.length === 0) return;
       const atEnd = Number(slider.value) >= samples.length - 1;
       const epoch = samples[Number(slider.value)]?.epoch;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use sqlx::SqliteConnection;
 use trainyard_wire::metric::{Point, SeriesBatch};
-use trainyard_wire::{Revision, RunId, Timestamp};
+use trainyard_wire::{Number, Revision, RunId, Timestamp};
 
 use super::{Result, number, signed, unsigned};
 use crate::store::MetricCursor;
@@ -311,6 +311,35 @@ pub(crate) async fn range(conn: &mut SqliteConnection, series: i64) -> Result<Op
     Ok(row.first.zip(row.last))
 }
 
+/// The first values of a stretch that are NaN or infinite. Served by an index of those alone.
+pub(crate) async fn not_finite(conn: &mut SqliteConnection, stretch: Stretch, limit: u32) -> Result<Vec<(u64, Number)>> {
+    let rows = sqlx::query!(
+        "SELECT step, value FROM metrics INDEXED BY not_finite_metrics
+         WHERE series_id = ? AND step BETWEEN ? AND ? AND (value IS NULL OR value = 9e999 OR value = -9e999) ORDER BY step LIMIT ?",
+        stretch.series,
+        stretch.from,
+        stretch.to,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (unsigned(row.step), number(row.value))).collect())
+}
+
+/// How many values of a stretch are NaN or infinite.
+pub(crate) async fn count_not_finite(conn: &mut SqliteConnection, stretch: Stretch) -> Result<u64> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "count!: i64" FROM metrics INDEXED BY not_finite_metrics
+         WHERE series_id = ? AND step BETWEEN ? AND ? AND (value IS NULL OR value = 9e999 OR value = -9e999)"#,
+        stretch.series,
+        stretch.from,
+        stretch.to,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(unsigned(count))
+}
+
 /// Forgets all points of a run.
 pub(crate) async fn delete(conn: &mut SqliteConnection, run: RunId) -> Result<()> {
     sqlx::query!("DELETE FROM series WHERE run_id = ?", run.0).execute(conn).await?;
@@ -319,8 +348,6 @@ pub(crate) async fn delete(conn: &mut SqliteConnection, run: RunId) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use trainyard_wire::Number;
-
     use super::*;
 
     #[test]

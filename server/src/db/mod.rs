@@ -9,6 +9,7 @@ pub(crate) mod artifacts;
 pub(crate) mod certificates;
 pub(crate) mod check;
 pub(crate) mod claims;
+pub(crate) mod compared;
 pub(crate) mod connect;
 pub(crate) mod datasets;
 pub(crate) mod events;

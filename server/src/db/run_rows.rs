@@ -192,7 +192,8 @@ async fn with_summaries(conn: &mut SqliteConnection, rows: Vec<RunRow>) -> Resul
         .collect()
 }
 
-async fn summaries(conn: &mut SqliteConnection, runs: &[i64]) -> Result<HashMap<i64, BTreeMap<String, MetricSummary>>> {
+/// What each run's answer tells of its metrics, by run.
+pub(super) async fn summaries(conn: &mut SqliteConnection, runs: &[i64]) -> Result<HashMap<i64, BTreeMap<String, MetricSummary>>> {
     let runs = to_json("list of runs", &runs)?;
     let rows = sqlx::query!(
         "SELECT run_id, name, last, last_step, minimum, maximum FROM series

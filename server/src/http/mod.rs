@@ -11,6 +11,7 @@ mod annotations;
 pub(crate) mod app;
 mod artifacts;
 mod backups;
+mod charts;
 mod compare;
 mod conditional;
 pub(crate) mod connections;
@@ -107,6 +108,9 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(actions::retry_run))
         .add(SUBMIT, routes!(verification::verify))
         .add(READ, routes!(verification::get))
+        .add(READ, routes!(charts::list))
+        .add(READ, routes!(charts::run))
+        .add(READ, routes!(charts::compare))
         .add(READ, routes!(compare::get))
         .add(SUBMIT, routes!(datasets::upload))
         .add(READ, routes!(datasets::list))

@@ -3,6 +3,7 @@
 
 mod access;
 mod annotations;
+mod charts;
 mod datasets;
 mod events;
 mod external;

@@ -96,7 +96,7 @@ async fn a_long_poll_ends_with_its_wait_and_skips_it_for_news() {
     assert!(start.elapsed() < Duration::from_millis(900));
 }
 
-async fn run_with_metrics(world: &World) -> RunId {
+pub(super) async fn run_with_metrics(world: &World) -> RunId {
     let id = RunId(world.submit_run().await);
     let worker = Worker::register(world).await;
     worker.claim(0.0).await;

@@ -8,7 +8,7 @@ use trainyard_wire::{RunState, Spec};
 
 use super::filter::{Attribute, Field, Subject};
 use super::types::{Int, MlflowMetric, MlflowPair, MlflowRun, MlflowRunData, MlflowRunInfo};
-use crate::http::compare::flatten;
+use crate::comparison::flatten;
 use crate::http::problem::ApiError;
 use crate::store::{FoundRun, LastValue};
 

@@ -11,8 +11,8 @@ use crate::comparison::Candidate;
 pub(crate) async fn by_id(conn: &mut SqliteConnection, ids: &[RunId], results: bool) -> Result<Vec<Candidate>> {
     let list = to_json("list of runs", &ids)?;
     let rows = sqlx::query!(
-        r#"SELECT runs.id, jobs.name, runs.state, runs.stop_reason, runs.spec, CASE WHEN ?2 THEN runs.result END AS "result: String"
-         FROM runs JOIN jobs ON jobs.id = runs.job_id WHERE runs.id IN (SELECT value FROM json_each(?1)) ORDER BY runs.id"#,
+        r#"SELECT id, name, state, stop_reason, spec, CASE WHEN ?2 THEN result END AS "result: String"
+         FROM run_rows WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id"#,
         list,
         results,
     )

@@ -1,10 +1,8 @@
 //! Runs of programs outside of Trainyard.
 
-use std::collections::BTreeMap;
-
 use sqlx::SqliteConnection;
 use trainyard_wire::spec::ExternalSpec;
-use trainyard_wire::{JobId, Revision, RunId, Spec, Timestamp};
+use trainyard_wire::{Revision, RunId, Spec, Timestamp};
 
 use super::{Result, from_json, one_row, to_json};
 use crate::store::NewExternalRun;
@@ -75,30 +73,6 @@ pub(crate) async fn reopen(conn: &mut SqliteConnection, run: RunId, revision: Re
 /// Sets the time at which a finished run ended, where its program knows better.
 pub(crate) async fn set_finished_at(conn: &mut SqliteConnection, run: RunId, time: Timestamp) -> Result<()> {
     let result = sqlx::query!("UPDATE runs SET finished_at = ? WHERE id = ? AND finished_at IS NOT NULL", time.0, run.0);
-    one_row(&result.execute(conn).await?)
-}
-
-/// What people call a run: its job's name and tags.
-pub(crate) struct Labels {
-    pub(crate) name: Option<String>,
-    pub(crate) tags: BTreeMap<String, String>,
-    /// How many runs share them.
-    pub(crate) runs: i64,
-}
-
-pub(crate) async fn labels(conn: &mut SqliteConnection, job: JobId) -> Result<Labels> {
-    let row = sqlx::query!(
-        r#"SELECT name, tags, (SELECT COUNT(*) FROM runs WHERE job_id = jobs.id) AS "runs!: i64" FROM jobs WHERE id = ?"#,
-        job.0,
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(Labels { name: row.name, tags: from_json("job's tags", &row.tags)?, runs: row.runs })
-}
-
-pub(crate) async fn set_labels(conn: &mut SqliteConnection, job: JobId, labels: &Labels, revision: Revision) -> Result<()> {
-    let tags = to_json("tags", &labels.tags)?;
-    let result = sqlx::query!("UPDATE jobs SET name = ?, tags = ?, revision = ? WHERE id = ?", labels.name, tags, revision.0, job.0);
     one_row(&result.execute(conn).await?)
 }
 

@@ -22,10 +22,9 @@ impl From<ExternalError> for ApiError {
     fn from(error: ExternalError) -> Self {
         match error {
             ExternalError::UnknownRun | ExternalError::UnknownExperiment => Self::NotFound(error.to_string()),
-            ExternalError::NotItsExperiment(_)
-            | ExternalError::NotExternal { .. }
-            | ExternalError::Finished { .. }
-            | ExternalError::Shared { .. } => Self::Conflict(error.to_string()),
+            ExternalError::NotItsExperiment(_) | ExternalError::NotExternal { .. } | ExternalError::Finished { .. } => {
+                Self::Conflict(error.to_string())
+            }
             ExternalError::KeyReused => Self::KeyReused,
             ExternalError::ArtifactName => Self::invalid("", error.to_string()),
             ExternalError::Invalid(errors) => Self::Invalid(errors),

@@ -195,7 +195,7 @@ impl Transaction {
 }
 
 /// What is noted on a run after a patch.
-fn patched(before: &Annotated, patch: &RunPatch) -> Result<Annotations, AnnotateError> {
+pub(super) fn patched(before: &Annotated, patch: &RunPatch) -> Result<Annotations, AnnotateError> {
     let mut own = before.own.clone();
     if let Some(name) = &patch.name {
         own.name.clone_from(name);

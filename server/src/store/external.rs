@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::FutureExt as _;
 use serde_json::json;
+use trainyard_wire::annotation::RunPatch;
 use trainyard_wire::external::{EndState, LONGEST_TAG_NAME, Logged, MOST_POINTS_OF_A_STEP};
 use trainyard_wire::job::JobAccepted;
 use trainyard_wire::spec::ExternalSpec;
@@ -15,6 +16,7 @@ use trainyard_wire::spec::external::{Params, check_params};
 use trainyard_wire::state::Kind;
 use trainyard_wire::{FieldError, Number, Revision, RunId, RunState, StopReason, Timestamp};
 
+use super::annotations::{AnnotateError, patched};
 use super::artifacts::is_artifact_name;
 use super::lifecycle::{Next, describe};
 use super::writer::{Effect, Transaction, write_error};
@@ -22,7 +24,6 @@ use super::{Idempotency, Store, StoreError};
 use crate::blobs::StagedBlob;
 use crate::db;
 use crate::db::artifacts::ArtifactRow;
-use crate::db::external::Labels;
 use crate::db::logged::LoggedSeries;
 use crate::db::runs::{End, RunCore};
 
@@ -57,9 +58,6 @@ pub enum ExternalError {
     /// 409.
     #[error("run {run} is {state}: nothing is added to it any more")]
     Finished { run: RunId, state: RunState },
-    /// 409.
-    #[error("run {run} shares its name and tags with the {runs} runs of its sweep")]
-    Shared { run: RunId, runs: i64 },
     /// 422.
     #[error(
         "an artifact's name is segments of letters, digits, `.`, `_` and `-`, joined by `/`, at most 200 characters; no segment is a device"
@@ -231,7 +229,7 @@ impl Store {
         self.inner.writer.write(move |transaction| async move { transaction.update_external(id, update, late).await }.boxed()).await
     }
 
-    /// Renames any run, and sets and takes away its tags, where it does not share them.
+    /// Renames any run, and sets and takes away its own tags.
     pub async fn relabel(&self, id: RunId, name: Option<String>, tags: BTreeMap<String, Option<String>>) -> Result<(), ExternalError> {
         let write = self.inner.writer.write::<_, ExternalError, _>(move |transaction| {
             async move {
@@ -362,7 +360,7 @@ impl Transaction {
         Ok(news)
     }
 
-    /// Changes the name and the tags of a run's job, whose only run it is. Answers whether that changed anything.
+    /// Changes the run's own name and tags. Answers whether that changed anything.
     async fn relabel(
         &mut self,
         run: &RunCore,
@@ -370,24 +368,19 @@ impl Transaction {
         tags: &BTreeMap<String, Option<String>>,
         revision: Revision,
     ) -> Result<bool, ExternalError> {
-        let known = db::external::labels(&mut self.conn, run.job_id).await?;
-        if known.runs > 1 {
-            return Err(ExternalError::Shared { run: run.id, runs: known.runs });
-        }
-        let mut labels = Labels { name: name.or_else(|| known.name.clone()), tags: known.tags.clone(), runs: known.runs };
-        for (tag, value) in tags {
-            match value {
-                Some(value) => drop(labels.tags.insert(tag.clone(), value.clone())),
-                None => drop(labels.tags.remove(tag)),
-            }
-        }
-        if (&labels.name, &labels.tags) == (&known.name, &known.tags) {
+        let set = tags.iter().filter_map(|(tag, value)| Some((tag.clone(), value.clone()?))).collect();
+        let mut checker = Checker::new("");
+        trainyard_wire::external::check_tags(&set, &mut checker, "/tags");
+        checker.finish().map_err(ExternalError::Invalid)?;
+        let before = db::annotations::get(&mut self.conn, run.id).await?.ok_or(ExternalError::UnknownRun)?;
+        let patch = RunPatch { name: name.map(Some), tags: Some(tags.clone()), ..RunPatch::default() };
+        let too_many =
+            |error: AnnotateError| ExternalError::Invalid(vec![FieldError { pointer: "/tags".to_owned(), detail: error.to_string() }]);
+        let after = patched(&before, &patch).map_err(too_many)?;
+        if after == before.own {
             return Ok(false);
         }
-        let mut checker = Checker::new("");
-        trainyard_wire::external::check_tags(&labels.tags, &mut checker, "/tags");
-        checker.finish().map_err(ExternalError::Invalid)?;
-        db::external::set_labels(&mut self.conn, run.job_id, &labels, revision).await?;
+        db::annotations::set(&mut self.conn, run.id, &after, revision).await?;
         Ok(true)
     }
 

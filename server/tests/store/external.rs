@@ -235,11 +235,13 @@ async fn an_ended_run_is_opened_again_and_keeps_what_it_has() {
 }
 
 #[tokio::test]
-async fn tags_of_a_sweep_are_its_runs_in_common_and_stay() {
+async fn a_run_of_a_sweep_is_named_and_tagged_alone() {
     let world = World::new().await;
     let runs = world.submit_many(2).await.run_ids;
     let tags = || [("topic".to_owned(), Some("x".to_owned()))].into();
-    assert!(matches!(world.store.relabel(runs[0], None, tags()).await, Err(ExternalError::Shared { runs: 2, .. })));
+    world.store.relabel(runs[0], None, tags()).await.unwrap();
+    assert_eq!(world.run(runs[0]).await.tags["topic"], "x");
+    assert!(!world.run(runs[1]).await.tags.contains_key("topic"));
     let alone = world.submit().await;
     let before = world.run(alone).await.revision;
     world.store.relabel(alone, Some("new".to_owned()), tags()).await.unwrap();

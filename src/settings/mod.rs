@@ -166,7 +166,7 @@ impl Settings {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         let named = variable("TRAINYARD_CONFIG").map(PathBuf::from);
-        let path = named.clone().or_else(|| user_file(&variable));
+        let path = named.clone().or_else(|| user_file(variable));
         let file = match &path {
             Some(path) => File::read(path, named.is_some(), variable("HOME").as_deref().map(Path::new))?,
             None => None,

@@ -342,8 +342,8 @@ async fn the_listing_commands_show_what_the_api_holds() {
     let other = yard.submit(&jobs::colourization(2)).await;
     yard.until(other, RunState::Succeeded).await;
     let compared = yard.cli(&["compare", &run, &other.to_string()]).await.success();
-    let epochs: Vec<&str> = compared.lines().find(|line| line.starts_with("epochs")).unwrap().split_whitespace().collect();
-    assert_eq!(epochs, ["epochs", "1", "2"], "{compared}");
+    let epochs: Vec<&str> = compared.lines().find(|line| line.starts_with("setting")).unwrap().split_whitespace().collect();
+    assert_eq!(epochs, ["setting", "epochs", "1", "2"], "{compared}");
     assert!(yard.cli(&["network", "unet"]).await.success().contains("56856"));
 }
 

@@ -140,6 +140,7 @@ async fn ten_thousand_runs_are_found_ordered_selected_and_changed() {
     annotations(&browser, &yard).await;
     live(&browser, &yard).await;
     keyboard(&browser).await;
+    without_events(&browser, &yard).await;
     narrow(&browser).await;
     nothing_went_wrong(&browser).await;
     browser.close().await.unwrap();
@@ -235,7 +236,10 @@ async fn until(yard: &Yard, ids: &[i64], state: RunState) {
 
 async fn selection(browser: &Browser, yard: &Yard) {
     first_rows(browser, "the newest runs", &[10_000, 9999, 9998, 9997]).await;
+    let top = "return document.querySelector('table.runs').getBoundingClientRect().top + scrollY";
+    let before = run(browser, top).await;
     click(browser, "tr[data-run='10000'] .select-box").await;
+    assert_eq!(run(browser, top).await, before, "the bar of the selection moved the table");
     let last = browser.find(Locator::Css("tr[data-run='9997'] .select-box")).await.unwrap();
     let script = "document.querySelector(\"tr[data-run='9997'] .select-box\").dispatchEvent(new MouseEvent('click', {bubbles: true, shiftKey: true}))";
     run(browser, script).await;
@@ -323,6 +327,26 @@ async fn live(browser: &Browser, yard: &Yard) {
     shows(browser, "tr[data-run='9990'] .state[data-state='cancelled']").await;
     assert_eq!(run(browser, "return document.activeElement.closest('tr').dataset.run").await, "9990");
     holds(browser, "the connection", "return document.querySelector('#connection').dataset.state === 'live'").await;
+
+    // A reader who has scrolled stays where they are while runs come in above.
+    run(browser, "document.querySelector(\"tr[data-run='9960']\").scrollIntoView({block: 'center'})").await;
+    let place = "return Math.round(document.querySelector(\"tr[data-run='9970']\").getBoundingClientRect().top)";
+    let before = run(browser, place).await;
+    let new = yard.submit(&jobs::quick()).await;
+    shows(browser, &format!("tr[data-run='{new}']")).await;
+    assert_eq!(run(browser, place).await, before);
+    run(browser, "scrollTo(0, 0)").await;
+}
+
+/// Where events cannot be had, the page polls.
+async fn without_events(browser: &Browser, yard: &Yard) {
+    run(browser, "window.EventSource = undefined").await;
+    browser.goto_hash("#/runs/1").await;
+    shows(browser, ".run-head").await;
+    browser.goto_hash("#/").await;
+    shows(browser, "tr[data-run]").await;
+    let new = yard.submit(&jobs::quick()).await;
+    shows(browser, &format!("tr[data-run='{new}']")).await;
 }
 
 async fn keyboard(browser: &Browser) {

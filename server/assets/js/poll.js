@@ -100,7 +100,7 @@ export class Live {
   }
 
   open() {
-    if (this.source !== null || this.abort.signal.aborted) return;
+    if (this.source !== null || this.abort.signal.aborted || window.EventSource === undefined) return;
     clearTimeout(this.retry);
     const source = new EventSource(this.path);
     this.source = source;

@@ -39,7 +39,7 @@ async fn what_does_not_exist_is_404() {
 async fn a_wrong_method_is_405_with_the_allowed_ones() {
     let world = World::start().await;
     for (method, path, allowed) in [
-        (Method::DELETE, "/v1/runs/1", "GET"),
+        (Method::PUT, "/v1/runs/1", "PATCH"),
         (Method::PUT, "/v1/jobs", "POST"),
         (Method::GET, "/v1/worker/claims", "POST"),
         (Method::POST, "/", "GET"),

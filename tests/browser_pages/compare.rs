@@ -8,7 +8,7 @@ use crate::{Desk, seeds};
 
 #[tokio::test]
 async fn a_sweep_is_compared_by_curves_by_settings_and_by_seeds() {
-    let Some(desk) = Desk::open("1").await else { return };
+    let Some(desk) = Desk::open(1).await else { return };
     let (job, runs) = seeds::done(&desk.yard, &seeds::seeded_sweep(&[0.1, 0.09, 0.001])).await;
     desk.visit(&format!("#/compare?job={job}")).await;
     for card in ["Curves", "Last values", "Parallel coordinates"] {
@@ -43,7 +43,7 @@ async fn a_sweep_is_compared_by_curves_by_settings_and_by_seeds() {
 
 #[tokio::test]
 async fn pictures_of_several_runs_go_through_the_epochs_in_step() {
-    let Some(desk) = Desk::open("1").await else { return };
+    let Some(desk) = Desk::open(1).await else { return };
     let (job, _) = seeds::done(&desk.yard, &seeds::networks(&["unet", "pool_upsample"], 3)).await;
     desk.visit(&format!("#/compare?job={job}")).await;
     shows(&desk.browser, ".compare-picture[data-epoch='3'] + .compare-picture[data-epoch='3']").await;

@@ -20,7 +20,7 @@ async fn every_page_is_looked_at() {
     let folder = PathBuf::from(std::env::var("TRAINYARD_SCREENSHOTS").expect("TRAINYARD_SCREENSHOTS names a folder"));
     std::fs::create_dir_all(&folder).unwrap();
     let axe = std::env::var("TRAINYARD_AXE").ok().map(|path| std::fs::read_to_string(path).unwrap());
-    let Some(desk) = Desk::open("1").await else { return };
+    let Some(desk) = Desk::open(1).await else { return };
     let pages = pages(&desk).await;
 
     let mut violations = Vec::new();

@@ -12,7 +12,7 @@ mod support;
 use fantoccini::{Client as Browser, Locator};
 use serde_json::Value;
 use support::Yard;
-use support::browser::{Driver, chromium, console_errors, dashboard_address, shows};
+use support::browser::{Driver, chromium, console_errors, shows};
 
 /// A browser that is signed in to a server, with the driver that it lives in.
 struct Desk {
@@ -23,13 +23,16 @@ struct Desk {
 }
 
 impl Desk {
-    /// On `trainyard up` with so many workers; none where there is no browser.
-    async fn open(workers: &str) -> Option<Self> {
+    /// On a server with so many workers; none where there is no browser.
+    async fn open(workers: u32) -> Option<Self> {
         let chromium = chromium()?;
-        let yard = Yard::up(&["--workers", workers]).await;
+        let yard = match workers {
+            0 => Yard::server(&[]).await,
+            some => Yard::up(&["--workers", &some.to_string()]).await,
+        };
         let driver = Driver::start().await;
         let browser = driver.open(&chromium).await;
-        browser.goto(&dashboard_address(&yard)).await.unwrap();
+        browser.goto(&format!("{}/#token={}", yard.url, yard.token)).await.unwrap();
         shows(&browser, ".top-nav a[aria-current]").await;
         Some(Self { yard, browser, _driver: driver })
     }

@@ -9,7 +9,7 @@ const PLOT: &str = "document.querySelector(\"section[aria-label='Chart of loss']
 
 #[tokio::test]
 async fn a_long_run_shows_its_spikes_and_nan_and_comes_finer_the_closer_one_looks() {
-    let Some(desk) = Desk::open("0").await else { return };
+    let Some(desk) = Desk::open(0).await else { return };
     let run = seeds::long_run(&desk.yard, 60_000).await;
     desk.visit(&format!("#/runs/{run}")).await;
     shows(&desk.browser, "section[aria-label='Chart of loss'] .scatterlayer .lines path").await;
@@ -44,7 +44,7 @@ async fn a_long_run_shows_its_spikes_and_nan_and_comes_finer_the_closer_one_look
 
 #[tokio::test]
 async fn a_run_tells_its_certificates_its_attempts_its_worker_and_its_network() {
-    let Some(desk) = Desk::open("1").await else { return };
+    let Some(desk) = Desk::open(1).await else { return };
     let descent = json!({"name": "descent", "spec": {"kind": "regression", "problem": {"source": "synthetic", "n": 30, "d": 5, "condition": 10, "noise": 0.1},
         "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 200}});
     let (_, runs) = seeds::done(&desk.yard, &descent).await;
@@ -54,7 +54,7 @@ async fn a_run_tells_its_certificates_its_attempts_its_worker_and_its_network() 
     }
     holds(&desk.browser, "measured and predicted curves", &format!("return {PLOT}.data.some((trace) => trace.line.dash === 'dash')")).await;
     assert_eq!(desk.text("section[aria-label='Attempts'] tbody td:nth-child(5)").await, "succeeded");
-    assert!(desk.text("section[aria-label='Certificates'] tbody .formula").await.contains('μ'));
+    assert!(desk.text("section[aria-label='Certificates'] tbody .formula").await.contains('η'));
     desk.click("a[href='#/submit?like=1']").await;
     shows(&desk.browser, "#spec-optimizer-learning_rate").await;
 
@@ -68,7 +68,7 @@ async fn a_run_tells_its_certificates_its_attempts_its_worker_and_its_network() 
 
 #[tokio::test]
 async fn the_colours_that_a_reader_chose_stay() {
-    let Some(desk) = Desk::open("0").await else { return };
+    let Some(desk) = Desk::open(0).await else { return };
     let background = "return getComputedStyle(document.body).backgroundColor";
     let before = desk.tell(background).await;
     desk.click("#theme").await;

@@ -10,7 +10,7 @@ const VALID: &str = "return document.querySelector('.submit-form button[type=sub
 
 #[tokio::test]
 async fn every_kind_and_optimizer_has_a_form_that_the_server_takes() {
-    let Some(desk) = Desk::open("0").await else { return };
+    let Some(desk) = Desk::open(0).await else { return };
     desk.visit("#/submit").await;
     shows(&desk.browser, "#spec-kind").await;
     for kind in ["regression", "regularization_pair", "hypergradient", "colourization"] {
@@ -49,7 +49,7 @@ async fn every_kind_and_optimizer_has_a_form_that_the_server_takes() {
 
 #[tokio::test]
 async fn a_mistake_is_told_at_its_field_and_a_valid_job_is_submitted_again_as_it_was() {
-    let Some(desk) = Desk::open("1").await else { return };
+    let Some(desk) = Desk::open(1).await else { return };
     desk.visit("#/submit").await;
     shows(&desk.browser, "#spec-optimizer-learning_rate").await;
     desk.write("#spec-optimizer-learning_rate", "-1").await;
@@ -74,14 +74,15 @@ async fn a_mistake_is_told_at_its_field_and_a_valid_job_is_submitted_again_as_it
     shows(&desk.browser, "#spec-optimizer-learning_rate").await;
     holds(&desk.browser, "the run's spec is valid", VALID).await;
     let again: Value = serde_json::from_str(&desk.text("pre[aria-label='Body as JSON']").await).unwrap();
-    assert_eq!((&again["spec"], &again["name"]), (&serde_json::to_value(&stored.spec).unwrap(), &json!("from the form")));
+    let spec: trainyard_wire::Spec = serde_json::from_value(again["spec"].clone()).unwrap();
+    assert_eq!((spec, &again["name"]), (stored.spec, &json!("from the form")));
     desk.is_quiet("422").await;
     desk.close().await;
 }
 
 #[tokio::test]
 async fn a_sweep_is_written_in_the_form_and_leads_to_its_comparison() {
-    let Some(desk) = Desk::open("1").await else { return };
+    let Some(desk) = Desk::open(1).await else { return };
     desk.visit("#/submit").await;
     shows(&desk.browser, "#spec-kind").await;
     desk.click("fieldset[data-pointer='/sweep'] > button").await;

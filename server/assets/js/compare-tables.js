@@ -120,7 +120,8 @@ function heading(name, isChosen, chosen) {
 /** The best last value of a metric, where more than one run has it and better can be told. */
 function extremes(name, { metrics }) {
   const values = metrics[name].filter((summary) => summary !== null).map((summary) => number(summary.last)).filter(Number.isFinite);
-  if (values.length < 2 || !/loss|accuracy|norm|distance/.test(name)) return NaN;
+  // Where all are the same, none is better.
+  if (new Set(values).size < 2 || !/loss|accuracy|distance|gradient_norm|residual_norm/.test(name)) return NaN;
   return isShare(name) ? Math.max(...values) : Math.min(...values);
 }
 

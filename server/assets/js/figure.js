@@ -84,6 +84,7 @@ export class FigureView {
     const kind = `${layout.xaxis?.type} ${layout.yaxis?.type}`;
     const axis = (from) => ({
       ...from,
+      automargin: true,
       gridcolor: css("--grid"),
       linecolor: css("--border"),
       zerolinecolor: css("--border"),

@@ -87,6 +87,9 @@ export class SpecForm {
   /** Fields of an object's properties; its objects come last, as fieldsets of their own. */
   group(schema, path) {
     const properties = Object.entries(schema.properties).filter(([name]) => name !== "kind" && !HIDDEN.has(name));
+    // The document has them by the alphabet: choices first, then what must be said.
+    const rank = (name) => (name === "source" || name === "name" ? 0 : schema.required?.includes(name) ? 1 : 2);
+    properties.sort(([a], [b]) => rank(a) - rank(b));
     const made = properties.map(([name, property]) => {
       const inner = this.inner(property);
       const at = [...path, name];

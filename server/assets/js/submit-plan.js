@@ -66,7 +66,7 @@ async function estimate(plan, signal) {
   if (!like) return null;
   const steps = plan.runs.reduce((total, run) => total + run.estimate.steps, 0);
   const seconds = (durationSeconds(like, 0) / like.progress.step) * steps;
-  return `about ${formatDuration(seconds)} one after the other, going by run ${like.id}`;
+  return `${seconds < 1 ? "under a second" : `about ${formatDuration(seconds)}`} one after the other, going by run ${like.id}`;
 }
 
 /** What the time of a step depends on. */

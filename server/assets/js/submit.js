@@ -7,6 +7,7 @@
 import { get, post } from "./api.js";
 import { cardHead, el, replaceIfChanged, setText } from "./dom.js";
 import { copyText, showJson, submitCommand } from "./json-view.js";
+import { showConnection } from "./poll.js";
 import { SpecForm } from "./submit-form.js";
 import { planCard } from "./submit-plan.js";
 import { starter } from "./submit-starters.js";
@@ -77,11 +78,13 @@ export function mountSubmit(container, query) {
     try {
       const answer = await post("/v1/jobs?dry_run=true", body(), { signal: abort.signal });
       if (turn !== asked) return;
+      showConnection("live", "live");
       showErrors([]);
       await plan.show(answer, abort.signal);
       button.disabled = false;
     } catch (error) {
       if (abort.signal.aborted || turn !== asked) return;
+      if (error.status === undefined) showConnection("away", "no answer");
       const errors = error.problem?.errors ?? [];
       showErrors(errors.length > 0 ? errors : [{ pointer: "", detail: error.message }]);
       plan.wrong(errors.length);

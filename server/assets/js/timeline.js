@@ -9,7 +9,8 @@ const HASH = /^[0-9a-f]{64}$/;
 
 /** Lines are keyed by their place in the whole list. */
 function listCard(title, line) {
-  const list = el("ol", { class: "lines", tabindex: "0", role: "log", "aria-label": title });
+  const lines = el("ol");
+  const list = el("div", { class: "lines", tabindex: "0", role: "log", "aria-label": title }, lines);
   const none = "Nothing yet.";
   const empty = el("p", { class: "minor" }, none);
   const node = el("section", { class: "card", "aria-label": title }, cardHead(title), empty, list);
@@ -26,7 +27,7 @@ function listCard(title, line) {
       list.hidden = items.length === 0;
       const first = Math.max(0, items.length - MOST_LINES);
       const places = items.slice(first).map((_, index) => first + index);
-      reconcile(list, views, places, (place) => place, (place) => ({ node: line(items[place]), update() {} }));
+      reconcile(lines, views, places, (place) => place, (place) => ({ node: line(items[place]), update() {} }));
       if (atEnd && items.length !== before) list.scrollTop = list.scrollHeight;
     },
   };
@@ -62,6 +63,12 @@ function describeDetail(detail) {
   if (detail === null || typeof detail !== "object") return detail === null ? "" : String(detail);
   return Object.entries(detail)
     .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name.replaceAll("_", " ")} ${HASH.test(value) ? `${value.slice(0, 8)}…` : formatSetting(value)}`)
+    .map(([name, value]) => `${name.replaceAll("_", " ")} ${describeValue(value)}`)
     .join(" · ");
+}
+
+function describeValue(value) {
+  if (HASH.test(value)) return `${value.slice(0, 8)}…`;
+  const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
+  return isObject ? Object.values(value).map(formatSetting).join(", ") : formatSetting(value);
 }

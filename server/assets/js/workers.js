@@ -7,7 +7,7 @@ import { Poller } from "./poll.js";
 const INTERVAL_MS = 2_000;
 
 export function workerStrip() {
-  const list = el("ul", { class: "worker-list" });
+  const list = el("ul", { class: "worker-list", tabindex: "0", "aria-label": "List of workers" });
   const summary = el("span", { class: "worker-summary" }, "Workers");
   const node = el("section", { class: "workers", "aria-label": "Workers" }, summary, list);
   const views = new Map();

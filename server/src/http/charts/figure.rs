@@ -109,7 +109,7 @@ pub(super) fn base(x: Axis, y: Axis, legend: bool) -> Layout {
 
 pub(super) fn axis(scale: Scale) -> Axis {
     let axis = Axis::new().type_(if scale == Scale::Log { AxisType::Log } else { AxisType::Linear }).auto_margin(true).zero_line(false);
-    if scale == Scale::Log { axis.n_ticks(7).exponent_format(ExponentFormat::SmallE) } else { axis }
+    if scale == Scale::Log { axis.n_ticks(7).exponent_format(ExponentFormat::Power) } else { axis }
 }
 
 /// Crosses for the values that are not finite, on an axis of their own: NaN at mid height, ∞ at the top and −∞ at the bottom, so that they

@@ -57,7 +57,7 @@ async fn a_chart_that_did_not_change_is_304_and_one_that_is_none_is_404() {
         format!("/v1/runs/{id}/charts/loss.json"),
         format!("/v1/compare?runs={id}"),
         format!("/v1/compare/charts/curves.json?runs={id}"),
-        format!("/v1/compare/charts/parallel.json?job=1&metric=loss"),
+        "/v1/compare/charts/parallel.json?job=1&metric=loss".to_owned(),
         format!("/v1/compare/charts/scatter.json?runs={id}"),
     ] {
         let first = world.get(&path).await;

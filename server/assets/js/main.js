@@ -41,7 +41,8 @@ let route = null;
 /** The route in the address: `{name, id, query}`. */
 function readRoute() {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?", 2);
-  const run = /^\/runs\/(\d+)$/.exec(path);
+  // The longer form is what MLflow's client prints.
+  const run = /^(?:\/experiments\/\d+)?\/runs\/(\d+)$/.exec(path);
   const other = { "/compare": "compare", "/submit": "submit" }[path] ?? "runs";
   return { name: run ? "run" : other, id: run ? Number(run[1]) : null, query: new URLSearchParams(query) };
 }

@@ -59,6 +59,7 @@ export function mountSubmit(container, query) {
     showJson(json, body());
     setText(curl, submitCommand(body()));
     button.disabled = true;
+    asked += 1;
     clearTimeout(timer);
     timer = setTimeout(check, REST_MS);
   };
@@ -81,7 +82,8 @@ export function mountSubmit(container, query) {
       showConnection("live", "live");
       showErrors([]);
       await plan.show(answer, abort.signal);
-      button.disabled = false;
+      // The form may have changed while it was shown.
+      if (turn === asked) button.disabled = false;
     } catch (error) {
       if (abort.signal.aborted || turn !== asked) return;
       if (error.status === undefined) showConnection("away", "no answer");

@@ -26,7 +26,7 @@ Exit codes:
 pub(crate) const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 3;
-const REFUSED: u8 = 4;
+pub(crate) const REFUSED: u8 = 4;
 const SERVER_FAILED: u8 = 5;
 
 /// A refusal that is told in words of its own, as `submit` does for a file; JSON has the server's problem all the same.

@@ -356,3 +356,42 @@ async fn comparing_marks_the_best_and_writes_csv() {
         assert_eq!(loss[column].parse::<f64>().unwrap(), run.summary["loss"].last.0, "every digit");
     }
 }
+
+#[tokio::test]
+async fn runs_are_named_tagged_found_put_away_and_brought_back() {
+    let yard = Yard::up(&["--workers", "1"]).await;
+    let mut job = jobs::quick();
+    job["project"] = json!("first");
+    let (one, two) = (yard.submit(&job).await, yard.submit(&jobs::quick()).await);
+    for run in [one, two] {
+        yard.until(run, RunState::Succeeded).await;
+    }
+    let (first, second) = (one.to_string(), two.to_string());
+    let noted =
+        yard.cli(&["annotate", &second, "--name", "mine", "--project", "first", "--tag", "lr=small", "--tag", "keep"]).await.success();
+    assert_eq!(noted, format!("run {two}: mine, in first, keep, lr=small\n"));
+    assert_eq!(yard.cli(&["annotate", &second]).await.code, Some(2));
+    assert_eq!(yard.cli(&["annotate", "999", "--notes", "x"]).await.code, Some(4));
+
+    let found = async |words: &[&str]| -> Vec<i64> {
+        let words = [&["runs", "--json"], words].concat();
+        let page = parsed(&yard.cli(&words).await.success());
+        page["items"].as_array().unwrap().iter().map(|run| run["id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(found(&["--project", "first", "--sort", "created"]).await, [one.0, two.0]);
+    assert_eq!(found(&["--project", "first", "--sort", "-created"]).await, [two.0, one.0]);
+    assert_eq!(found(&["--tag", "lr:small", "-q", "min"]).await, [two.0]);
+    assert_eq!(found(&["--metric", "loss<-1"]).await, [0i64; 0]);
+    assert!(yard.cli(&["projects"]).await.success().contains("2 succeeded"));
+
+    assert_eq!(yard.cli(&["archive", &first]).await.success(), format!("run {one}: archived\n"));
+    assert_eq!(found(&[]).await, [two.0]);
+    assert_eq!(found(&["--archived", "true"]).await, [one.0]);
+    yard.cli(&["unarchive", &first]).await.success();
+    let deleted = yard.cli(&["delete", &first, "999"]).await;
+    assert_eq!(deleted.code, Some(4), "{}", deleted.stderr);
+    assert!(deleted.stderr.contains("run 999: there is no such run"), "{}", deleted.stderr);
+    assert_eq!(yard.cli(&["show", &first]).await.code, Some(4));
+    yard.cli(&["restore", &first]).await.success();
+    assert_eq!(found(&["--sort", "created"]).await, [one.0, two.0]);
+}

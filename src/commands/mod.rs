@@ -1,6 +1,7 @@
 //! The commands, a module for each family.
 
 mod actions;
+mod annotate;
 mod artifacts;
 mod backup;
 mod check;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use trainyard_wire::annotation::BulkAction;
 
 use crate::context::Context;
 use crate::failure::EXIT_CODES;
@@ -86,6 +88,18 @@ pub(crate) enum Command {
     Resume(actions::ActionArgs),
     /// Queue failed or cancelled runs again
     Retry(actions::ActionArgs),
+    /// Give runs a name, a project, notes and tags of their own
+    Annotate(annotate::AnnotateArgs),
+    /// Leave runs out of lists
+    Archive(annotate::ShelveArgs),
+    /// Bring archived runs back into lists
+    Unarchive(annotate::ShelveArgs),
+    /// Delete runs that have ended; they can be restored for 7 days
+    Delete(annotate::ShelveArgs),
+    /// Bring deleted runs back
+    Restore(annotate::ShelveArgs),
+    /// List the projects that runs belong to
+    Projects(annotate::ProjectsArgs),
     /// Execute a finished run again and tell whether it comes to the same bits (exit code 0 or 1)
     Verify(verify::VerifyArgs),
     /// Print the history of a run's metrics
@@ -152,6 +166,12 @@ impl Command {
             Self::Pause(args) => args.run(actions::Action::Pause, context).await,
             Self::Resume(args) => args.run(actions::Action::Resume, context).await,
             Self::Retry(args) => args.run(actions::Action::Retry, context).await,
+            Self::Annotate(args) => args.run(context).await,
+            Self::Archive(args) => args.run(BulkAction::Archive, context).await,
+            Self::Unarchive(args) => args.run(BulkAction::Unarchive, context).await,
+            Self::Delete(args) => args.run(BulkAction::Delete, context).await,
+            Self::Restore(args) => args.run(BulkAction::Restore, context).await,
+            Self::Projects(args) => args.run(context).await,
             Self::Verify(args) => args.run(context).await,
             Self::Metrics(args) => args.run(context).await,
             Self::Compare(args) => args.run(context).await,

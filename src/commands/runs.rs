@@ -25,6 +25,24 @@ pub(crate) struct RunsArgs {
     /// Only the runs of this job
     #[arg(long)]
     job: Option<JobId>,
+    /// Only runs of this project; an empty name: those in none
+    #[arg(long)]
+    project: Option<String>,
+    /// Only runs with this tag; several: with all of them
+    #[arg(long = "tag", value_name = "NAME[:VALUE]")]
+    tags: Vec<String>,
+    /// Only runs with this in their name, notes or number
+    #[arg(long = "query", short = 'q', value_name = "TEXT")]
+    text: Option<String>,
+    /// Only runs where this holds: `val_loss<0.5`, `loss.min<=1e-3`
+    #[arg(long = "metric", value_name = "CONDITION")]
+    metrics: Vec<String>,
+    /// Only archived runs (`true`), or those too (`all`)
+    #[arg(long, value_name = "WHICH", value_parser = ["true", "false", "all"])]
+    archived: Option<String>,
+    /// Order: created, name, state, kind, project, duration, progress, metric.NAME.last, param.PATH; `-` before it: from the greatest
+    #[arg(long, allow_hyphen_values = true)]
+    sort: Option<String>,
     /// Most runs to list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
@@ -34,7 +52,19 @@ pub(crate) struct RunsArgs {
 
 impl RunsArgs {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let query = RunQuery { state: self.state, kind: self.kind, job: self.job, limit: Some(self.limit), ..RunQuery::default() };
+        let query = RunQuery {
+            state: self.state,
+            kind: self.kind,
+            job: self.job,
+            project: self.project,
+            tags: self.tags,
+            text: self.text,
+            metrics: self.metrics,
+            archived: self.archived,
+            sort: self.sort,
+            limit: Some(self.limit),
+            ..RunQuery::default()
+        };
         let page = self.connection.client(context)?.runs(&query).await?;
         context.answer(&page, |page| table(&page.items))?;
         Ok(ExitCode::SUCCESS)

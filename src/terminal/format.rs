@@ -34,6 +34,15 @@ pub(crate) fn took(run: &Run) -> String {
     seconds(ended.0.saturating_sub(started.0).max(0) as f64 / 1e3)
 }
 
+/// What people call a run: its name, project and tags.
+pub(crate) fn labels(run: &Run) -> String {
+    let name = run.name.iter().cloned();
+    let project = run.project.iter().map(|project| format!("in {project}"));
+    let tags = run.tags.iter().map(|(tag, value)| if value.is_empty() { tag.clone() } else { format!("{tag}={value}") });
+    let labels: Vec<String> = name.chain(project).chain(tags).collect();
+    if labels.is_empty() { "no name, project or tag".to_owned() } else { labels.join(", ") }
+}
+
 /// What a run trains, in a few words.
 pub(crate) fn what(run: &Run) -> String {
     let mut text = match &run.spec {

@@ -1,0 +1,178 @@
+//! `trainyard annotate`, `archive`, `unarchive`, `delete`, `restore` and `projects`: what people note on runs, and which of them lists
+//! show.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use trainyard_wire::annotation::{ActOutcome, ActedRun, BulkAction, RunPatch, RunsAction};
+use trainyard_wire::{Page, RunId};
+
+use crate::connection::Connection;
+use crate::context::Context;
+use crate::failure::{REFUSED, report_one};
+use crate::terminal::table::Table;
+use crate::terminal::{format, print, print_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AnnotateArgs {
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<RunId>,
+    /// What the runs are called
+    #[arg(long)]
+    name: Option<String>,
+    /// The project that they belong to
+    #[arg(long, conflicts_with = "no_project")]
+    project: Option<String>,
+    /// In no project, whatever their job says
+    #[arg(long)]
+    no_project: bool,
+    /// What there is to say about them; an empty text takes the notes away
+    #[arg(long)]
+    notes: Option<String>,
+    /// Set a tag
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
+    /// Take a tag away
+    #[arg(long, value_name = "NAME")]
+    untag: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// `NAME=VALUE`, or `NAME` alone with an empty value.
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    if name.is_empty() { Err("needs a name before the `=`".to_owned()) } else { Ok((name.to_owned(), value.to_owned())) }
+}
+
+impl AnnotateArgs {
+    fn patch(&self) -> RunPatch {
+        let set = self.tags.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
+        let tags: BTreeMap<_, _> = set.chain(self.untag.iter().map(|name| (name.clone(), None))).collect();
+        RunPatch {
+            name: self.name.clone().map(Some),
+            project: if self.no_project { Some(None) } else { self.project.clone().map(Some) },
+            notes: self.notes.clone().map(|notes| Some(notes).filter(|notes| !notes.is_empty())),
+            tags: Some(tags).filter(|tags| !tags.is_empty()),
+            archived: None,
+        }
+    }
+
+    /// Notes it on each run in turn; one that cannot be found does not keep the others from it.
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let client = self.connection.client(context)?;
+        let patch = self.patch();
+        if patch == RunPatch::default() {
+            return Err(crate::UsageError("nothing to note: --name, --project, --notes, --tag or --untag says what".to_owned()).into());
+        }
+        let (mut first_code, mut items) = (None, Vec::new());
+        for id in self.runs {
+            match client.patch_run(id, &patch).await {
+                Ok(run) if context.json() => items.push(run),
+                Ok(run) => print(&format!("run {id}: {}", format::labels(&run)))?,
+                Err(error) => {
+                    let code = report_one(&format!("run {id}"), error, context);
+                    first_code.get_or_insert(code);
+                }
+            }
+        }
+        if context.json() {
+            print_json(&Page { items })?;
+        }
+        Ok(first_code.map_or(ExitCode::SUCCESS, ExitCode::from))
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShelveArgs {
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<RunId>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl ShelveArgs {
+    /// Does it to all that are named, in one request; exit code 4 where one of them refuses or does not exist.
+    pub(crate) async fn run(self, action: BulkAction, context: &Context) -> anyhow::Result<ExitCode> {
+        let asked = RunsAction { action, runs: self.runs };
+        let acted = self.connection.client(context)?.act_on_runs(&asked).await?;
+        let is_refused = |run: &ActedRun| matches!(run.outcome, ActOutcome::Refused | ActOutcome::Missing);
+        if context.json() {
+            print_json(&acted)?;
+        } else {
+            for run in &acted.outcomes {
+                let line = format!("run {}: {}", run.run_id, told(action, run));
+                if is_refused(run) { context.warn(&line) } else { print(&line)? }
+            }
+            if action == BulkAction::Delete && acted.outcomes.iter().any(|run| run.outcome == ActOutcome::Done) {
+                print("`trainyard restore` brings deleted runs back for 7 days")?;
+            }
+        }
+        Ok(if acted.outcomes.iter().any(is_refused) { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
+    }
+}
+
+fn told(action: BulkAction, run: &ActedRun) -> String {
+    let done = match action {
+        BulkAction::Archive => "archived",
+        BulkAction::Unarchive => "no longer archived",
+        BulkAction::Delete => "deleted",
+        BulkAction::Restore => "restored",
+        other => other.as_str(),
+    };
+    match run.outcome {
+        ActOutcome::Done => done.to_owned(),
+        ActOutcome::Unchanged => format!("already {done}"),
+        ActOutcome::Refused => run.detail.clone().unwrap_or_else(|| "refused".to_owned()),
+        ActOutcome::Missing => "there is no such run".to_owned(),
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProjectsArgs {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl ProjectsArgs {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let page = self.connection.client(context)?.projects().await?;
+        context.answer(&page, |page| {
+            let mut table = Table::new(&["PROJECT", "RUNS", "STATES", "ARCHIVED"]);
+            for project in &page.items {
+                let states: Vec<String> = project.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+                let (runs, archived) = (project.run_count.to_string(), project.archived_count.to_string());
+                table.row([project.name.clone(), runs, states.join(", "), archived]);
+            }
+            table
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: AnnotateArgs,
+    }
+
+    fn patch(words: &[&str]) -> String {
+        let line = Line::try_parse_from(["annotate", "1"].iter().chain(words)).unwrap_or_else(|error| panic!("{error}"));
+        serde_json::to_string(&line.args.patch()).unwrap_or_default()
+    }
+
+    #[test]
+    fn flags_become_a_merge_patch_of_what_they_name() {
+        assert_eq!(patch(&["--tag", "a=b=c", "--tag", "d", "--untag", "e"]), r#"{"tags":{"a":"b=c","d":"","e":null}}"#);
+        assert_eq!(patch(&["--project", "p", "--notes", ""]), r#"{"project":"p","notes":null}"#);
+        assert_eq!(patch(&["--no-project", "--name", "n"]), r#"{"name":"n","project":null}"#);
+        assert_eq!(patch(&[]), "{}");
+        assert!(Line::try_parse_from(["annotate", "1", "--tag", "=x"]).is_err());
+    }
+}

@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Mutex;
 use trainyard_wire::RunState;
 
 use crate::store::{Store, StoreError};
@@ -37,8 +39,11 @@ pub(crate) fn describe() {
     counter!(LEASES_LOST).absolute(0);
 }
 
-/// Brings what is a state up to date.
-pub(crate) async fn tell(store: &Store) -> Result<(), StoreError> {
+/// All figures as text, with what is a state as it is in this store now.
+pub(crate) async fn scrape(store: &Store, recorder: &PrometheusHandle) -> Result<String, StoreError> {
+    // The recorder is the process's: another server of it must not tell its own queue between the two.
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let _turn = TURN.lock().await;
     let counts = store.run_counts().await?;
     for &state in RunState::ALL {
         gauge!(RUNS, "state" => state.as_str()).set(counts.get(&state).copied().unwrap_or(0) as f64);
@@ -48,7 +53,8 @@ pub(crate) async fn tell(store: &Store) -> Result<(), StoreError> {
     gauge!(WORKERS).set(store.workers().await?.len() as f64);
     gauge!(SUBSCRIBERS).set(store.subscribers() as f64);
     gauge!(REVISION).set(store.revision().0 as f64);
-    Ok(())
+    recorder.run_upkeep();
+    Ok(recorder.render())
 }
 
 pub(crate) fn committed(writes: usize, took: Duration) {

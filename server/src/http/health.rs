@@ -35,9 +35,8 @@ pub(crate) async fn readyz(State(app): State<Shared>) -> Result<&'static str, Ap
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "text/plain", body = String)))]
 pub(crate) async fn metrics(State(app): State<Shared>) -> Result<Response, ApiError> {
-    figures::tell(&app.store).await?;
-    app.metrics.run_upkeep();
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render()).into_response())
+    let text = figures::scrape(&app.store, &app.metrics).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// The workers that were heard of within a lease's time.

@@ -3,18 +3,21 @@
 //! No worker claims such a run and no lease holds it: it is running until its program, or somebody else, ends it. Only here can it be
 //! written to, and nothing else can be written to here.
 
-use std::collections::{BTreeMap, HashMap};
+mod points;
+
+use std::collections::BTreeMap;
 
 use futures::FutureExt as _;
 use serde_json::json;
+use sqlx::SqliteConnection;
 use trainyard_wire::annotation::RunPatch;
-use trainyard_wire::external::{EndState, LONGEST_TAG_NAME, Logged, MOST_POINTS_OF_A_STEP};
+use trainyard_wire::external::{EndState, Logged};
 use trainyard_wire::job::JobAccepted;
 use trainyard_wire::spec::ExternalSpec;
 use trainyard_wire::spec::check::Checker;
 use trainyard_wire::spec::external::{Params, check_params};
 use trainyard_wire::state::Kind;
-use trainyard_wire::{FieldError, Number, Revision, RunId, RunState, StopReason, Timestamp};
+use trainyard_wire::{FieldError, Revision, RunId, RunState, StopReason, Timestamp};
 
 use super::annotations::{AnnotateError, patched};
 use super::artifacts::is_artifact_name;
@@ -24,8 +27,9 @@ use super::{Idempotency, Store, StoreError};
 use crate::blobs::StagedBlob;
 use crate::db;
 use crate::db::artifacts::ArtifactRow;
-use crate::db::logged::LoggedSeries;
 use crate::db::runs::{End, RunCore};
+
+pub use points::{LoggedPoints, PointsError};
 
 /// An external run to open.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -92,31 +96,6 @@ pub struct NewExternalFile {
     pub blob: StagedBlob,
 }
 
-/// Why a point cannot be stored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PointsError {
-    #[error("must have 1 to 250 characters")]
-    Name,
-    #[error("must be from 0 to 2^63 - 1")]
-    Step,
-    #[error("must be in the years 0 to 9999")]
-    Time,
-    #[error("is the {}th point of its name and step in one request", MOST_POINTS_OF_A_STEP + 1)]
-    Crowded,
-}
-
-/// Points of metrics, in the order in which they were logged.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LoggedPoints {
-    series: Vec<LoggedSeries>,
-    /// Of each name, in `series`.
-    places: HashMap<String, usize>,
-    /// The largest step of each.
-    tops: HashMap<usize, u64>,
-    /// Points at steps that were not the largest of their series.
-    crowds: HashMap<(usize, u64), usize>,
-}
-
 /// What one request logs to a run, all or nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogBatch {
@@ -139,46 +118,6 @@ pub struct RunUpdate {
     pub state: Option<RunState>,
     pub error: Option<String>,
     pub finished_at: Option<Timestamp>,
-}
-
-impl LoggedPoints {
-    /// Adds a point behind those of its name.
-    ///
-    /// # Errors
-    /// Where it cannot be stored.
-    pub fn add(&mut self, name: &str, step: i64, value: Number, time: Option<i64>) -> Result<(), PointsError> {
-        let step = u64::try_from(step).map_err(|_| PointsError::Step)?;
-        if time.is_some_and(|time| !(Timestamp::MIN.0..=Timestamp::MAX.0).contains(&time)) {
-            return Err(PointsError::Time);
-        }
-        let index = match self.places.get(name) {
-            Some(index) => *index,
-            None => {
-                if !(1..=LONGEST_TAG_NAME).contains(&name.chars().count()) {
-                    return Err(PointsError::Name);
-                }
-                self.places.insert(name.to_owned(), self.series.len());
-                self.series.push(LoggedSeries { name: name.to_owned(), ..LoggedSeries::default() });
-                self.series.len() - 1
-            }
-        };
-        let Some(series) = self.series.get_mut(index) else { return Err(PointsError::Name) };
-        // A step beyond all others is new; only of the rest there may be several.
-        let top = self.tops.entry(index).or_insert(0);
-        if series.steps.is_empty() || step > *top {
-            *top = step;
-        } else {
-            let others = self.crowds.entry((index, step)).or_insert(1);
-            if *others >= MOST_POINTS_OF_A_STEP {
-                return Err(PointsError::Crowded);
-            }
-            *others += 1;
-        }
-        series.steps.push(step);
-        series.values.push(value);
-        series.times.push(time);
-        Ok(())
-    }
 }
 
 impl From<EndState> for RunUpdate {
@@ -207,7 +146,7 @@ impl Store {
                 let id = db::external::insert(&mut transaction.conn, &run, revision, transaction.now).await?;
                 transaction.event(id, "opened", json!({})).await?;
                 if let Some(idempotency) = &run.idempotency {
-                    let job = db::runs::core(&mut transaction.conn, id).await?.ok_or(ExternalError::UnknownRun)?.job_id;
+                    let job = known(&mut transaction.conn, id).await?.job_id;
                     let answer = JobAccepted { id: job, run_ids: vec![id], warnings: Vec::new(), theory: Vec::new() };
                     db::idempotency::insert(&mut transaction.conn, idempotency, &answer, transaction.now).await?;
                 }
@@ -233,7 +172,7 @@ impl Store {
     pub async fn relabel(&self, id: RunId, name: Option<String>, tags: BTreeMap<String, Option<String>>) -> Result<(), ExternalError> {
         let write = self.inner.writer.write::<_, ExternalError, _>(move |transaction| {
             async move {
-                let run = db::runs::core(&mut transaction.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+                let run = known(&mut transaction.conn, id).await?;
                 let revision = transaction.upcoming_revision();
                 if transaction.relabel(&run, name, &tags, revision).await? {
                     transaction.advance_revision(1);
@@ -251,7 +190,7 @@ impl Store {
     pub async fn set_deleted_in_mlflow(&self, id: RunId, deleted: bool) -> Result<(), ExternalError> {
         let write = self.inner.writer.write::<_, ExternalError, _>(move |transaction| {
             async move {
-                let run = db::runs::core(&mut transaction.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+                let run = known(&mut transaction.conn, id).await?;
                 Ok(db::external::set_deleted(&mut transaction.conn, run.id, deleted, transaction.now).await?)
             }
             .boxed()
@@ -291,9 +230,14 @@ impl Store {
         if !is_artifact_name(name) {
             return Err(ExternalError::ArtifactName);
         }
-        let run = db::runs::core(&mut *self.reader().await?, id).await?.ok_or(ExternalError::UnknownRun)?;
+        let run = known(&mut *self.reader().await?, id).await?;
         writable(&run, late)
     }
+}
+
+/// A run that is not deleted.
+async fn known(conn: &mut SqliteConnection, id: RunId) -> Result<RunCore, ExternalError> {
+    db::runs::core(conn, id).await?.filter(|run| !run.deleted).ok_or(ExternalError::UnknownRun)
 }
 
 /// Fails unless the run is external and takes more.
@@ -310,7 +254,7 @@ fn writable(run: &RunCore, late: Late) -> Result<(), ExternalError> {
 
 impl Transaction {
     async fn log(&mut self, id: RunId, batch: LogBatch, late: Late) -> Result<Logged, ExternalError> {
-        let run = db::runs::core(&mut self.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+        let run = known(&mut self.conn, id).await?;
         writable(&run, late)?;
         let revision = self.upcoming_revision();
         let points = db::logged::insert(&mut self.conn, id, &batch.points.series, revision, self.now).await?;
@@ -385,7 +329,7 @@ impl Transaction {
     }
 
     async fn update_external(&mut self, id: RunId, update: RunUpdate, late: Late) -> Result<RunState, ExternalError> {
-        let mut run = db::runs::core(&mut self.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+        let mut run = known(&mut self.conn, id).await?;
         if run.kind != Kind::External {
             return Err(ExternalError::NotExternal { run: id, kind: run.kind });
         }
@@ -438,7 +382,7 @@ impl Transaction {
         sha256: &str,
         late: Late,
     ) -> Result<Revision, ExternalError> {
-        let run = db::runs::core(&mut self.conn, id).await?.ok_or(ExternalError::UnknownRun)?;
+        let run = known(&mut self.conn, id).await?;
         writable(&run, late)?;
         let row = ArtifactRow { run: id, name, content_type, sha256, attempt: run.attempt };
         if !db::artifacts::put(&mut self.conn, &row, self.now).await? {

@@ -268,3 +268,18 @@ async fn nothing_is_opened_in_an_experiment_of_trained_runs() {
     };
     assert!(matches!(error, StoreError::Closed));
 }
+
+#[tokio::test]
+async fn nothing_is_written_to_a_run_that_is_deleted_until_it_is_restored() {
+    let world = World::new().await;
+    let id = world.open().await;
+    world.finish_external(id, RunState::Succeeded).await.unwrap();
+    world.store.delete_run(id).await.unwrap();
+    let late = world.store.update_external(id, RunUpdate { name: Some("late".to_owned()), ..RunUpdate::default() }, Late::Taken).await;
+    assert!(matches!(late, Err(ExternalError::UnknownRun)), "{late:?}");
+    let tags = || [("topic".to_owned(), Some("x".to_owned()))].into();
+    assert!(matches!(world.store.relabel(id, None, tags()).await, Err(ExternalError::UnknownRun)));
+    world.store.restore_run(id).await.unwrap();
+    world.store.relabel(id, None, tags()).await.unwrap();
+    assert_eq!(world.run(id).await.tags["topic"], "x");
+}

@@ -7,10 +7,14 @@
 //! What a run does not have fulfils no condition but `IS NULL`. What the language has and Trainyard has not (datasets, OR, parentheses) is an
 //! error that names it.
 
+mod tokens;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
+
+use tokens::Tokens;
 
 /// Longest filter, in bytes, and most conditions.
 const LONGEST: usize = 10_000;
@@ -348,179 +352,6 @@ impl Key {
             _ => return self.rank().cmp(&other.rank()),
         };
         if descends { order.reverse() } else { order }
-    }
-}
-
-/// The text that is left to read.
-struct Tokens<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Tokens<'a> {
-    fn new(text: &'a str) -> Result<Self, FilterError> {
-        if text.len() > LONGEST {
-            return Err(error(format!("a filter has at most {LONGEST} bytes")));
-        }
-        Ok(Self { rest: text.trim() })
-    }
-
-    fn at_end(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    /// The beginning of what is left, for an error.
-    fn rest(&self) -> String {
-        self.rest.chars().take(40).collect()
-    }
-
-    fn skip(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or_default().trim_start();
-    }
-
-    /// Takes a word if it comes next, in any case.
-    fn keyword(&mut self, word: &str) -> bool {
-        let found = self.rest.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
-        let ends = self.rest.get(word.len()..).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
-        if found && ends {
-            self.skip(word.len());
-        }
-        found && ends
-    }
-
-    fn symbol(&mut self, symbol: &str) -> bool {
-        let found = self.rest.starts_with(symbol);
-        if found {
-            self.skip(symbol.len());
-        }
-        found
-    }
-
-    /// `family.key`, or the name of an attribute.
-    fn field(&mut self, target: Target) -> Result<Field, FilterError> {
-        let word = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(self.rest.len());
-        let (family, rest) = self.rest.split_at(word);
-        if let Some(rest) = rest.strip_prefix('.') {
-            if family.is_empty() {
-                return Err(error(format!("a field has a family and a name, and here stands `{}`", self.rest())));
-            }
-            self.rest = rest;
-            let key = self.key()?;
-            return target.field(family, key);
-        }
-        if family.is_empty() && !rest.starts_with(['"', '`']) {
-            return Err(error(format!("a field is expected where `{}` stands", self.rest())));
-        }
-        let name = self.key()?;
-        target.attribute(&name)
-    }
-
-    /// A name, bare or in double quotes or backticks.
-    fn key(&mut self) -> Result<String, FilterError> {
-        if let Some(quote @ ('"' | '`')) = self.rest.chars().next() {
-            return self.quoted(quote);
-        }
-        let end = self.rest.find(|c: char| c.is_whitespace() || matches!(c, '=' | '!' | '<' | '>' | '(' | ')' | ',' | '\'' | '"' | '`'));
-        let (key, _) = self.rest.split_at(end.unwrap_or(self.rest.len()));
-        if key.is_empty() {
-            return Err(error(format!("a name is expected where `{}` stands", self.rest())));
-        }
-        self.skip(key.len());
-        Ok(key.to_owned())
-    }
-
-    /// A text in quotes; a doubled quote stands for one.
-    fn quoted(&mut self, quote: char) -> Result<String, FilterError> {
-        let mut text = String::new();
-        let mut characters = self.rest.char_indices().skip(1).peekable();
-        while let Some((place, character)) = characters.next() {
-            if character != quote {
-                text.push(character);
-            } else if characters.peek().is_some_and(|(_, next)| *next == quote) {
-                characters.next();
-                text.push(quote);
-            } else {
-                self.skip(place + quote.len_utf8());
-                return Ok(text);
-            }
-        }
-        Err(error(format!("a quote is not closed: `{}`", self.rest())))
-    }
-
-    fn text(&mut self) -> Result<String, FilterError> {
-        match self.rest.chars().next() {
-            Some(quote @ ('\'' | '"')) => self.quoted(quote),
-            _ => Err(error(format!("a text in quotes is expected where `{}` stands", self.rest()))),
-        }
-    }
-
-    fn number(&mut self) -> Result<f64, FilterError> {
-        let end = self.rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'))).unwrap_or(self.rest.len());
-        let (text, _) = self.rest.split_at(end);
-        let number = text.parse().map_err(|_| error(format!("a number is expected where `{}` stands", self.rest())))?;
-        self.skip(end);
-        Ok(number)
-    }
-
-    fn texts(&mut self) -> Result<Vec<String>, FilterError> {
-        if !self.symbol("(") {
-            return Err(error("IN is followed by texts in parentheses"));
-        }
-        let mut texts = vec![self.text()?];
-        while self.symbol(",") {
-            texts.push(self.text()?);
-        }
-        if !self.symbol(")") {
-            return Err(error(format!("a list ends with a parenthesis, and here stands `{}`", self.rest())));
-        }
-        Ok(texts)
-    }
-
-    fn test(&mut self, field: &Field) -> Result<Test, FilterError> {
-        if self.keyword("is") {
-            let not = self.keyword("not");
-            let null = self.keyword("null");
-            return match (null, not) {
-                (true, true) => Ok(Test::IsNotNull),
-                (true, false) => Ok(Test::IsNull),
-                _ => Err(error("IS is followed by NULL or NOT NULL")),
-            };
-        }
-        if field.is_number() {
-            let comparison = self
-                .comparison()
-                .ok_or_else(|| error(format!("numbers are compared by =, !=, <, <=, > or >=, and here stands `{}`", self.rest())))?;
-            return Ok(Test::Compare(comparison, self.number()?));
-        }
-        if self.keyword("like") {
-            return Ok(Test::Like(self.text()?.chars().collect()));
-        }
-        if self.keyword("ilike") {
-            return Ok(Test::ILike(self.text()?.to_lowercase().chars().collect()));
-        }
-        if self.keyword("in") {
-            return Ok(Test::In(self.texts()?));
-        }
-        if self.keyword("not") {
-            return if self.keyword("in") { Ok(Test::NotIn(self.texts()?)) } else { Err(error("NOT is followed by IN")) };
-        }
-        match self.comparison() {
-            Some(Comparison::Equal) => Ok(Test::Equals(self.text()?)),
-            Some(Comparison::NotEqual) => Ok(Test::Differs(self.text()?)),
-            _ => Err(error("texts are compared by =, !=, LIKE, ILIKE, IN, NOT IN or IS NULL")),
-        }
-    }
-
-    fn comparison(&mut self) -> Option<Comparison> {
-        let known = [
-            ("!=", Comparison::NotEqual),
-            ("<>", Comparison::NotEqual),
-            ("<=", Comparison::LessOrEqual),
-            (">=", Comparison::GreaterOrEqual),
-            ("=", Comparison::Equal),
-            ("<", Comparison::Less),
-            (">", Comparison::Greater),
-        ];
-        known.into_iter().find(|(symbol, _)| self.symbol(symbol)).map(|(_, comparison)| comparison)
     }
 }
 

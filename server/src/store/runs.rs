@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use trainyard_wire::run::{Certificates, Event, LogLine, Run};
 use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::state::Kind;
-use trainyard_wire::{JobId, Revision, RunId, RunState, Spec};
+use trainyard_wire::{JobId, Revision, RunId, RunState, Spec, Timestamp};
 
 use super::{Shelves, Slice, Store, StoreError};
 use crate::db;

@@ -5,6 +5,7 @@ mod access;
 mod annotations;
 mod datasets;
 mod events;
+mod examples;
 mod external;
 mod hosts;
 mod lifecycle;

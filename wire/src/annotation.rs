@@ -33,7 +33,7 @@ pub struct RunPatch {
     pub notes: Option<Option<String>>,
     /// Tags to set, and with null those to take away, also of the job's.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
     pub tags: Option<BTreeMap<String, Option<String>>>,
     /// Lists leave archived runs out unless they are asked for.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]

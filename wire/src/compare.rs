@@ -43,7 +43,6 @@ pub struct Difference {
     /// Dotted path into the spec.
     pub path: String,
     /// Null where a spec has no such setting.
-    #[schema(value_type = Vec<Object>)]
     pub values: Vec<Value>,
 }
 

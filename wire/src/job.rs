@@ -44,7 +44,7 @@ pub struct Job {
     /// Only on `GET /v1/jobs/{id}`: the runs, in sweep order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub run_ids: Vec<RunId>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, Vec<serde_json::Value>>>)]
     pub sweep: Option<IndexMap<String, Vec<serde_json::Value>>>,
     pub created_at: Timestamp,
     pub revision: Revision,
@@ -62,7 +62,7 @@ pub struct DryRun {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PlannedRun {
     /// What the sweep sets for this run.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, serde_json::Value>)]
     pub sweep_point: SweepPoint,
     /// The spec with every default written out.
     pub spec: Spec,

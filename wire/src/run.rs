@@ -46,7 +46,7 @@ pub struct Run {
     /// inline problem and keep its `sha256`.
     pub spec: Spec,
     /// What the job's sweep set for this run.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, serde_json::Value>)]
     pub sweep_point: SweepPoint,
     /// How often the run was claimed.
     pub attempt: Attempt,

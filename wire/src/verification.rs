@@ -62,9 +62,7 @@ pub struct FirstDifference {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<String>,
     /// The value, or the file's sha256; null where it is missing.
-    #[schema(value_type = Object)]
     pub original: Value,
-    #[schema(value_type = Object)]
     pub again: Value,
 }
 

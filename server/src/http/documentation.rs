@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder};
@@ -14,6 +14,7 @@ use utoipa_swagger_ui::Config;
 
 use super::app::Shared;
 use super::conditional::matches;
+use super::examples;
 use super::extract::Path;
 use super::problem::ApiError;
 use crate::admission::hex;
@@ -47,6 +48,10 @@ impl Document {
     pub(crate) fn new(openapi: &OpenApi) -> Result<Self, serde_json::Error> {
         let mut document = serde_json::to_value(openapi)?;
         put_tags_into_structs(&mut document);
+        finish_operations(&mut document);
+        for example in examples::put_into(&mut document)? {
+            tracing::warn!(example, "the document has no place for it");
+        }
         let text = document.to_string();
         let hash = hex(&Sha256::digest(text.as_bytes()));
         Ok(Self { text, hash })
@@ -70,12 +75,62 @@ fn put_tags_into_structs(document: &mut Value) {
         if let (Some(known), Some(more)) = (schema["properties"].as_object_mut(), properties.as_object()) {
             known.extend(more.clone());
         }
+        // A struct whose fields are all optional has none.
         match (schema.get_mut("required").and_then(Value::as_array_mut), required.as_array()) {
             (Some(known), Some(more)) => known.extend(more.iter().cloned()),
-            // Nothing of the struct itself is required.
             _ => schema["required"] = required,
         }
     }
+}
+
+/// Gives each operation a name of its own, made of its method and path (handlers share names, and clients that are generated need them
+/// apart), calls bytes bytes (utoipa has them as arrays of numbers), and says of an answer without a description what its status means.
+fn finish_operations(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else { return };
+    for (path, item) in paths {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            operation["operationId"] = Value::String(name_of(method, path));
+            for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+                // The one thing that an answer must have.
+                if response.get("description").is_none() {
+                    let reason = status.parse().ok().and_then(|status: StatusCode| status.canonical_reason());
+                    response["description"] = json!(reason.unwrap_or("Any other answer"));
+                }
+                response.get_mut("content").into_iter().for_each(bytes_are_bytes);
+            }
+            if let Some(request) = operation.get_mut("requestBody") {
+                // utoipa does not say so of a body in several media types.
+                request["required"] = Value::Bool(true);
+                request.get_mut("content").into_iter().for_each(bytes_are_bytes);
+            }
+        }
+    }
+}
+
+fn bytes_are_bytes(content: &mut Value) {
+    for body in content.as_object_mut().into_iter().flatten().map(|(_, body)| body) {
+        if body["schema"]["type"] == "array" && body["schema"]["items"]["format"] == "int32" {
+            body["schema"] = json!({"type": "string", "format": "binary"});
+        }
+    }
+}
+
+/// `get_runs`, `get_run`, `post_run_cancel`: what a parameter follows is one of many.
+fn name_of(method: &str, path: &str) -> String {
+    let mut words = vec![method.to_owned()];
+    for segment in path.trim_start_matches('/').split('/') {
+        match segment {
+            "v1" | "api" | "2.0" => {}
+            "" => words.push("index".to_owned()),
+            _ if segment.starts_with('{') => {
+                if let Some(many) = words.last_mut().filter(|word| word.ends_with('s')) {
+                    many.pop();
+                }
+            }
+            _ => words.push(segment.replace(['-', '.'], "_")),
+        }
+    }
+    words.join("_")
 }
 
 /// The OpenAPI document of this API.

@@ -22,6 +22,7 @@ mod datasets;
 pub(crate) mod documentation;
 pub(crate) mod endpoints;
 mod events;
+mod examples;
 mod external;
 mod extract;
 mod headers;

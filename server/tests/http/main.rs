@@ -6,6 +6,7 @@ mod annotations;
 mod charts;
 mod datasets;
 mod events;
+mod examples;
 mod external;
 mod hosts;
 mod lifecycle;

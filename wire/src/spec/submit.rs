@@ -31,7 +31,7 @@ pub struct SubmitRequest {
     pub spec: Value,
     /// Dotted path into the spec → the values to try; one run a point of their product.
     #[serde(default, skip_serializing_if = "Sweep::is_empty")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Vec<Value>>)]
     pub sweep: Sweep,
 }
 

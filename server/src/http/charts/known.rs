@@ -18,9 +18,7 @@ pub(crate) struct Chart {
     pub(super) title: String,
     pub(super) metrics: Vec<String>,
     /// How its axes start.
-    #[schema(inline)]
     pub(super) x: Scale,
-    #[schema(inline)]
     pub(super) y: Scale,
     /// Whether every run of the kind has it, also before its first points.
     pub(super) standing: bool,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,19 @@ pub struct Server {
     serving: JoinHandle<()>,
 }
 
+/// Connections that may wait to be accepted, however few are served.
+const SHORTEST_QUEUE: usize = 1024;
+
+/// Listens with a queue for as many connections as are served at one time: one that finds no place in it looks open to its client and is
+/// known to nobody here, so nothing would ever close it.
+fn listen(address: SocketAddr, connections: usize) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The port of a server that was just killed can be used again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(u32::try_from(connections.max(SHORTEST_QUEUE)).unwrap_or(u32::MAX))
+}
+
 impl Server {
     /// Opens the store, sees to the tokens, binds and serves. Answers once requests are accepted.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
@@ -87,7 +100,7 @@ impl Server {
         let credentials = Credentials::load(&store, sessions).await?;
 
         let listen_error = |source| StartError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+        let listener = listen(config.listen, config.limits.connections).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let endpoints = http::endpoints();

@@ -1,6 +1,6 @@
 //! What the command line is told beside its arguments: flags, then the environment, then a file.
 //!
-//! The file is `~/.config/trainyard/config.toml` ([`file`]) and may have named profiles. A profile that `--profile` names stands for flags, so
+//! The file is `~/.config/trainyard/config.toml` ([`mod@file`]) and may have named profiles. A profile that `--profile` names stands for flags, so
 //! it goes before the environment; one that the environment or the file chooses goes after it. Every value keeps its [`Source`], which
 //! `trainyard config` shows, and a token never leaves [`Secret`] as text for people.
 

@@ -102,7 +102,7 @@ fn number(value: f64) -> Value {
     serde_json::to_value(trainyard_wire::Number(value)).unwrap_or(Value::Null)
 }
 
-/// The columns of the best value, if not all are equally good.
+/// The columns of the best value, if there is a worse one.
 fn best(row: &Row) -> Vec<usize> {
     let Some(better) = row.better else { return Vec::new() };
     let values: Vec<(usize, f64)> = row.cells.iter().enumerate().filter_map(|(column, cell)| Some((column, cell.as_f64()?))).collect();
@@ -111,7 +111,8 @@ fn best(row: &Row) -> Vec<usize> {
         return Vec::new();
     };
     let columns: Vec<usize> = values.iter().filter(|(_, value)| *value == best).map(|(column, _)| *column).collect();
-    if columns.len() == row.cells.len() { Vec::new() } else { columns }
+    let contestants = row.cells.iter().filter(|cell| !cell.is_null()).count();
+    if columns.len() == contestants { Vec::new() } else { columns }
 }
 
 fn text(comparison: &Comparison) -> String {
@@ -170,7 +171,7 @@ mod tests {
     use serde_json::json;
     use trainyard_wire::compare::Comparison;
 
-    use super::{csv, text};
+    use super::{Better, Row, best, csv, text};
 
     fn comparison() -> Comparison {
         let summary = |last: f64, min: f64| json!({"last": last, "last_step": 9, "min": min, "max": 3.0});
@@ -200,6 +201,14 @@ result   weights         [0.5, 0.25]
 * the best of its row
 ";
         assert_eq!(format!("\n{}", text(&comparison())), expected);
+    }
+
+    #[test]
+    fn what_one_run_alone_has_is_not_the_best_of_anything() {
+        let row = |cells| Row { what: "metric", name: "loss".to_owned(), cells, better: Some(Better::Less) };
+        assert!(best(&row(vec![json!(0.5), json!(null)])).is_empty());
+        assert_eq!(best(&row(vec![json!(0.5), json!(null), json!(0.7)])), [0]);
+        assert!(best(&row(vec![json!(0.5), json!(null), json!(0.5)])).is_empty());
     }
 
     #[test]

@@ -231,18 +231,18 @@ unsafe fn run_portable<const P: usize, const C: usize>(tile: &Tile<'_>) {
     unsafe { body::<Lanes, P, C>(tile) }
 }
 
-/// Eight lanes and two columns at a time, whose sums fit the 16 registers.
+/// A column at a time, whose sums fit the 16 registers. Both halves of a cache line are taken at once, and the next column
+/// finds the most of what it reads in the first cache.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[allow(unsafe_code)]
 unsafe fn run_avx2<const P: usize, const C: usize>(tile: &Tile<'_>) {
-    use super::vector::LANES;
-    for half in 0..2 {
-        // SAFETY: the caller's; each half of the lanes is walked once.
+    for column in 0..P {
+        // SAFETY: the caller's; each column is walked once.
         unsafe {
-            run_narrow_avx2::<P, C>(&Tile {
-                input: tile.input.cast::<f32>().add(half * LANES / 2).cast(),
-                output: tile.output.cast::<f32>().add(half * LANES / 2).cast(),
+            body::<super::x86::Pair, 1, C>(&Tile {
+                input: tile.input.add(column * tile.input_column_step),
+                output: tile.output.add(column * tile.output_column_step),
                 ..*tile
             });
         }

@@ -101,6 +101,22 @@ impl<V: Vector> Broadcast<V> {
         // SAFETY: the caller's.
         unsafe { self.shift.add_product(centred, self.scale) }
     }
+
+    /// Adds a gradient `g` where the rectifier lets it through to `shift`, and times the centred value to `scale`. A function
+    /// and not a closure, which would be compiled without the vector's instructions.
+    ///
+    /// # Safety
+    /// On a processor that has the vector's instructions.
+    #[inline(always)]
+    unsafe fn add_gradient(self, g: &Lanes, z: &Lanes, shift: &mut V, scale: &mut V) {
+        // SAFETY: the caller's; references are valid pointers.
+        unsafe {
+            let centred = V::load(z).sub(self.mean);
+            let passed = V::load(g).gate(self.of(centred));
+            *shift = shift.add(passed);
+            *scale = scale.add_product(passed, centred);
+        }
+    }
 }
 
 for_each_isa! {
@@ -179,18 +195,12 @@ for_each_isa! {
                 let mut scale = [V::load(&raw const scales[0]), V::load(&raw const scales[1])];
                 let (g, z) = (&g.0[g.1.row(row, c)], &z.0[z.1.row(row, c)]);
                 let ((pairs, last), (z_pairs, z_last)) = (g.as_chunks::<2>(), z.as_chunks::<2>());
-                let mut add = |i: usize, g: &Lanes, z: &Lanes| {
-                    let centred = V::load(z).sub(normalization.mean);
-                    let passed = V::load(g).gate(normalization.of(centred));
-                    shift[i] = shift[i].add(passed);
-                    scale[i] = scale[i].add_product(passed, centred);
-                };
                 for (g, z) in pairs.iter().zip(z_pairs) {
-                    add(0, &g[0], &z[0]);
-                    add(1, &g[1], &z[1]);
+                    normalization.add_gradient(&g[0], &z[0], &mut shift[0], &mut scale[0]);
+                    normalization.add_gradient(&g[1], &z[1], &mut shift[1], &mut scale[1]);
                 }
                 for (g, z) in last.iter().zip(z_last) {
-                    add(0, g, z);
+                    normalization.add_gradient(g, z, &mut shift[0], &mut scale[0]);
                 }
                 for i in 0..2 {
                     shift[i].store(&raw mut shifts[i]);

@@ -350,14 +350,28 @@ unsafe fn body<V: Vector, const A: usize, const B: usize>(visit: &Visit) {
         for _ in 0..visit.rows {
             let (mut x, mut g) = (0, outputs);
             for _ in 0..visit.columns {
-                let mut gradients = [V::zero(); B];
-                for (b, gradient) in gradients.iter_mut().enumerate() {
-                    *gradient = V::load(g.add(b * visit.output_channel_step));
-                }
-                for (sums, stream) in sums.iter_mut().zip(&streams) {
-                    let input = V::load(stream.add(x));
-                    for (sum, &gradient) in sums.iter_mut().zip(&gradients) {
-                        *sum = sum.add_product(input, gradient);
+                // The shorter side is held, so that the sums, it and one number of the other side fit the registers.
+                if A < B {
+                    let mut inputs = [V::zero(); A];
+                    for (input, stream) in inputs.iter_mut().zip(&streams) {
+                        *input = V::load(stream.add(x));
+                    }
+                    for b in 0..B {
+                        let gradient = V::load(g.add(b * visit.output_channel_step));
+                        for (sums, &input) in sums.iter_mut().zip(&inputs) {
+                            sums[b] = sums[b].add_product(input, gradient);
+                        }
+                    }
+                } else {
+                    let mut gradients = [V::zero(); B];
+                    for (b, gradient) in gradients.iter_mut().enumerate() {
+                        *gradient = V::load(g.add(b * visit.output_channel_step));
+                    }
+                    for (sums, stream) in sums.iter_mut().zip(&streams) {
+                        let input = V::load(stream.add(x));
+                        for (sum, &gradient) in sums.iter_mut().zip(&gradients) {
+                            *sum = sum.add_product(input, gradient);
+                        }
                     }
                 }
                 x += visit.input_column_step;

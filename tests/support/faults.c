@@ -4,15 +4,19 @@
  *     full DIR     files under DIR cannot grow (ENOSPC)
  *     unsynced DIR files under DIR cannot be fsynced (EIO)
  *     clock S      the wall clock is S seconds off; the monotonic one is left alone
+ *     grow MIB     the next trainer of the process takes so much memory, MiB after MiB, for as long as it trains
  *     none
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -131,4 +135,56 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     if (!done && clock == CLOCK_REALTIME && asked(word, sizeof word, seconds, sizeof seconds) && !strcmp(word, "clock"))
         now->tv_sec += atol(seconds);
     return done;
+}
+
+struct growth {
+    char *block;
+    size_t wanted;
+    atomic_bool over;
+    pthread_t thread;
+};
+
+static void *grow(void *given) {
+    struct growth *growth = given;
+    for (size_t taken = 0; taken < growth->wanted && !growth->over; taken += 1 << 20) {
+        memset(growth->block + taken, 1, 1 << 20);
+        usleep(2000);
+    }
+    return NULL;
+}
+
+/* At the end of the trainer's thread. */
+static void shrink(void *given) {
+    struct growth *growth = given;
+    growth->over = 1;
+    pthread_join(growth->thread, NULL);
+    munmap(growth->block, growth->wanted);
+    free(growth);
+}
+
+static pthread_key_t growing;
+
+static void name_key(void) {
+    pthread_key_create(&growing, shrink);
+}
+
+static void begin_to_grow(size_t wanted) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct growth *growth = calloc(1, sizeof *growth);
+    growth->wanted = wanted;
+    growth->block = mmap(NULL, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (growth->block == MAP_FAILED || pthread_create(&growth->thread, NULL, grow, growth))
+        abort();
+    pthread_once(&once, name_key);
+    pthread_setspecific(growing, growth);
+}
+
+/* A thread tells its name at its beginning: that is how a trainer is known. */
+int pthread_setname_np(pthread_t thread, const char *name) {
+    REAL(pthread_setname_np);
+    static atomic_flag grown = ATOMIC_FLAG_INIT;
+    char word[16], size[4096];
+    if (!strcmp(name, "trainer") && asked(word, sizeof word, size, sizeof size) && !strcmp(word, "grow") && !atomic_flag_test_and_set(&grown))
+        begin_to_grow((size_t)atol(size) << 20);
+    return real(thread, name);
 }

@@ -1,4 +1,4 @@
-//! Faults in a process of the binary: a disk that is full or fails to sync, a wall clock that jumps.
+//! Faults in a process of the binary and its children: a disk that is full or fails to sync, a wall clock that jumps, a trainer that grows.
 //!
 //! `faults.c` is compiled once a test and loaded before the C library; what it does is written into a file that it reads over and over.
 
@@ -17,7 +17,12 @@ impl Faults {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/faults.c");
         let (library, file) = (folder.join("faults.so"), folder.join("faults"));
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-        let status = Command::new(compiler).args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).args([source, "-ldl"]).status().unwrap();
+        let status = Command::new(compiler)
+            .args(["-shared", "-fPIC", "-pthread", "-O1", "-o"])
+            .arg(&library)
+            .args([source, "-ldl"])
+            .status()
+            .unwrap();
         assert!(status.success(), "{source} does not compile");
         let faults = Self { library, file };
         faults.none();
@@ -46,6 +51,11 @@ impl Faults {
     /// The wall clock is so many seconds off.
     pub fn clock(&self, seconds: i64) {
         self.set(&format!("clock {seconds}"));
+    }
+
+    /// The next trainer takes so many MiB for as long as it trains.
+    pub fn grow(&self, mebibytes: u64) {
+        self.set(&format!("grow {mebibytes}"));
     }
 
     /// At once for whoever reads: the file is replaced as a whole.

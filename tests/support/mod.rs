@@ -65,9 +65,18 @@ impl Yard {
 
     /// `trainyard server` whose process has the faults that the answer is told to give it.
     pub async fn server_with_faults(options: &[&str]) -> (Self, Faults) {
+        Self::start_with_faults("server", options).await
+    }
+
+    /// `trainyard up` whose processes have the faults that the answer is told to give them.
+    pub async fn up_with_faults(options: &[&str]) -> (Self, Faults) {
+        Self::start_with_faults("up", options).await
+    }
+
+    async fn start_with_faults(command: &str, options: &[&str]) -> (Self, Faults) {
         let folder = tempfile::tempdir().unwrap();
         let faults = Faults::new(folder.path());
-        let (process, url) = serve("server", folder.path(), "127.0.0.1:0", options, &faults.environment()).await;
+        let (process, url) = serve(command, folder.path(), "127.0.0.1:0", options, &faults.environment()).await;
         (Self::around(folder, process, url), faults)
     }
 

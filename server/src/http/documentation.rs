@@ -10,20 +10,22 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder};
+use utoipa::{PartialSchema as _, ToSchema as _};
 use utoipa_swagger_ui::Config;
 
 use super::app::Shared;
 use super::conditional::matches;
 use super::examples;
 use super::extract::Path;
-use super::problem::ApiError;
+use super::problem::{ApiError, MlflowError};
 use crate::admission::hex;
 
 static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/v1/openapi.json")));
 
 /// The document before any route is in it.
 pub(crate) fn base() -> OpenApi {
-    let description = "Submit training runs, follow their metrics, fetch their files. Every error is an RFC 9457 problem. Lists come in pages: \
+    let description = "Submit training runs, follow their metrics, fetch their files. Every error is an RFC 9457 problem, except that those under \
+                       `/api/` have the shape that MLflow's clients read. Lists come in pages: \
                        the next one is in `Link: <…>; rel=\"next\"`. Unknown query parameters are refused.";
     let info = InfoBuilder::new()
         .title("Trainyard")
@@ -33,7 +35,9 @@ pub(crate) fn base() -> OpenApi {
         .build();
     let mut openapi = OpenApiBuilder::new().info(info).security(Some([SecurityRequirement::new("token", Vec::<String>::new())])).build();
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of `POST /v1/tokens`")).build();
-    openapi.components.get_or_insert_with(Default::default).add_security_scheme("token", SecurityScheme::Http(token));
+    let components = openapi.components.get_or_insert_with(Default::default);
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    components.schemas.insert(MlflowError::name().into_owned(), MlflowError::schema());
     openapi
 }
 
@@ -49,6 +53,7 @@ impl Document {
         let mut document = serde_json::to_value(openapi)?;
         put_tags_into_structs(&mut document);
         finish_operations(&mut document);
+        bound_unsigned_integers(&mut document);
         for example in examples::put_into(&mut document)? {
             tracing::warn!(example, "the document has no place for it");
         }
@@ -97,6 +102,7 @@ fn finish_operations(document: &mut Value) {
                     response["description"] = json!(reason.unwrap_or("Any other answer"));
                 }
                 response.get_mut("content").into_iter().for_each(bytes_are_bytes);
+                response.get_mut("content").into_iter().for_each(streams_are_of_messages);
             }
             if let Some(request) = operation.get_mut("requestBody") {
                 // utoipa does not say so of a body in several media types.
@@ -112,6 +118,40 @@ fn bytes_are_bytes(content: &mut Value) {
         if body["schema"]["type"] == "array" && body["schema"]["items"]["format"] == "int32" {
             body["schema"] = json!({"type": "string", "format": "binary"});
         }
+    }
+}
+
+/// The schema of a stream is, in OpenAPI 3.1, that of one message of it, and what utoipa was told is that of the message's data.
+fn streams_are_of_messages(content: &mut Value) {
+    if let Some(body) = content.get_mut("text/event-stream") {
+        let data = body["schema"].take();
+        body["schema"] = json!({
+            "type": "object",
+            "required": ["id", "data"],
+            "properties": {
+                "id": {"type": "string"},
+                "event": {"type": "string"},
+                "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+            },
+        });
+    }
+}
+
+/// Says how large an unsigned integer may be: utoipa gives it the format of a signed one, which half of its values do not have.
+fn bound_unsigned_integers(value: &mut Value) {
+    let is_unsigned = value.get("minimum") == Some(&json!(0)) && value.get("maximum").is_none();
+    let unsigned = match value.get("format").and_then(Value::as_str) {
+        Some("int32") if is_unsigned => Some(("uint32", u64::from(u32::MAX))),
+        Some("int64") if is_unsigned => Some(("uint64", u64::MAX)),
+        _ => None,
+    };
+    if let Some((format, maximum)) = unsigned {
+        (value["format"], value["maximum"]) = (json!(format), json!(maximum));
+    }
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(bound_unsigned_integers),
+        Value::Array(items) => items.iter_mut().for_each(bound_unsigned_integers),
+        _ => {}
     }
 }
 

@@ -11,9 +11,10 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use trainyard_wire::FieldError;
 use trainyard_wire::problem::CONTENT_TYPE;
 use trainyard_wire::token::Scope;
+use trainyard_wire::{FieldError, Problem};
+use utoipa::ToSchema as _;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
@@ -21,7 +22,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::app::Shared;
 use super::credentials::Identity;
-use super::problem::ApiError;
+use super::problem::{ApiError, MLFLOW_ERROR_TYPE, MlflowError, is_mlflow};
 use super::request_id;
 
 /// What a route asks of the sender.
@@ -60,9 +61,11 @@ impl Access {
     }
 }
 
-fn problem_of(description: &str) -> RefOr<utoipa::openapi::Response> {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    RefOr::T(ResponseBuilder::new().description(description).content(CONTENT_TYPE, content).build())
+/// An error of a route at `path`, as `render` writes it.
+fn error_of(path: &str, description: &str) -> RefOr<utoipa::openapi::Response> {
+    let (content_type, schema) = if is_mlflow(path) { (MLFLOW_ERROR_TYPE, MlflowError::name()) } else { (CONTENT_TYPE, Problem::name()) };
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    RefOr::T(ResponseBuilder::new().description(description).content(content_type, content).build())
 }
 
 /// Routes, collected.
@@ -87,7 +90,7 @@ impl Endpoints {
                 allowed.extend(query_parameters(operation));
                 operation.security = Some(access.requirements());
                 for (status, description) in access.refusals() {
-                    operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| problem_of(description));
+                    operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| error_of(&path, description));
                 }
             }
             self.openapi.paths.paths.entry(documented).or_default().merge_operations(item);

@@ -24,15 +24,13 @@ use trainyard_wire::{Problem, Revision, RunId};
 use utoipa::IntoParams;
 
 use super::app::Shared;
+use super::event_ids::{self, MOST_RUNS};
 use super::extract::Query;
 use super::problem::ApiError;
 use crate::store::{Commit, StoreError, Told};
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// nginx holds answers back unless told not to.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// Most runs of a stream that names them.
-const MOST_RUNS: usize = 1000;
 /// How often a stream shows that it lives, and that its sender may still read.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// About the most bytes of one piece of the body.
@@ -62,8 +60,11 @@ pub(crate) async fn stream(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let runs = query.runs.as_deref().map(ids).transpose()?;
-    let after = match last_event_id(&headers)? {
+    let runs = query.runs.as_deref().map(|text| {
+        event_ids::runs(text).ok_or_else(|| ApiError::query("runs", format!("must be at most {MOST_RUNS} ids, separated by commas")))
+    });
+    let runs = runs.transpose()?;
+    let after = match event_ids::last(&headers).map_err(|error| ApiError::Malformed(error.to_string()))? {
         Some(after) => Some(after),
         None => query.after_revision.map(Revision),
     };
@@ -100,24 +101,6 @@ pub(crate) async fn stream(
         (ACCEL_BUFFERING, HeaderValue::from_static("no")),
     ];
     Ok((headers, body).into_response())
-}
-
-fn ids(text: &str) -> Result<Vec<RunId>, ApiError> {
-    let ids: Result<HashSet<RunId>, _> = text.split(',').map(|id| id.trim().parse()).collect();
-    match ids {
-        Ok(ids) if ids.len() <= MOST_RUNS => Ok(ids.into_iter().collect()),
-        _ => Err(ApiError::query("runs", format!("must be at most {MOST_RUNS} ids, separated by commas"))),
-    }
-}
-
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Revision>, ApiError> {
-    let Some(id) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
-    // A browser that has received no id yet sends none; an empty one stands for the same.
-    let id = id.to_str().map(str::trim).unwrap_or("?");
-    if id.is_empty() {
-        return Ok(None);
-    }
-    id.parse().map(Some).map_err(|_| ApiError::Malformed("the Last-Event-ID must be the id of a message of this stream".to_owned()))
 }
 
 /// One client's stream.
@@ -217,32 +200,5 @@ impl Subscriber {
                 piece.extend_from_slice(&told.frame);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::{HeaderMap, HeaderValue};
-    use trainyard_wire::Revision;
-
-    use super::{LAST_EVENT_ID, MOST_RUNS, ids, last_event_id};
-
-    #[test]
-    fn a_stream_names_up_to_a_thousand_runs() {
-        assert_eq!(ids("2, 2,1").unwrap().len(), 2);
-        let many: Vec<String> = (0..=MOST_RUNS).map(|id| id.to_string()).collect();
-        assert!(ids(&many[1..].join(",")).is_ok());
-        for wrong in ["", "1,", "one", &many.join(",")] {
-            assert!(ids(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_last_event_id_is_a_revision_or_missing() {
-        let id = |text| last_event_id(&HeaderMap::from_iter([(LAST_EVENT_ID, HeaderValue::from_static(text))]));
-        assert_eq!(id("17").unwrap(), Some(Revision(17)));
-        assert_eq!(id("").unwrap(), None);
-        assert_eq!(last_event_id(&HeaderMap::new()).unwrap(), None);
-        assert!(id("yesterday").is_err());
     }
 }

@@ -68,7 +68,8 @@ impl FromRequest<Shared> for JsonBytes {
         }
         let limit = app.limits.json_body_bytes;
         if let Err(error) = refuse_announced(request.headers(), limit) {
-            discard(request).await;
+            // The answer does not wait for it.
+            tokio::spawn(discard(request));
             return Err(error);
         }
         // Into one buffer of the right size: pieces that are joined in the end are there twice.

@@ -21,6 +21,7 @@ mod dashboard;
 mod datasets;
 pub(crate) mod documentation;
 pub(crate) mod endpoints;
+mod event_ids;
 mod events;
 mod examples;
 mod external;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use trainyard_wire::problem::CONTENT_TYPE;
 use trainyard_wire::token::Scope;
 use trainyard_wire::{FieldError, Problem};
+use utoipa::ToSchema;
 
 use super::request_id::RequestId;
 use crate::admission::AdmissionError;
@@ -205,14 +206,21 @@ struct Draft {
     code: &'static str,
 }
 
-/// Routes under this path answer MLflow's clients, also with their errors.
-const MLFLOW: &str = "/api/";
+/// The media type of an [`MlflowError`].
+pub(crate) const MLFLOW_ERROR_TYPE: &str = "application/json";
+
+/// Whether the route at this path answers MLflow's clients, also with its errors.
+pub(crate) fn is_mlflow(path: &str) -> bool {
+    path.starts_with("/api/")
+}
 
 /// An error as MLflow's clients read it.
-#[derive(Serialize)]
-struct MlflowError<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MlflowError<'a> {
+    /// `RESOURCE_DOES_NOT_EXIST`, `INVALID_PARAMETER_VALUE`, …: MLflow's word for the status.
     error_code: &'a str,
     message: &'a str,
+    /// As the header `X-Request-Id` and the server's log have it.
     request_id: &'a str,
 }
 
@@ -279,7 +287,7 @@ impl IntoResponse for ApiError {
 /// The outermost layer: writes the problem bodies.
 pub(crate) async fn render(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    let for_mlflow = request.uri().path().starts_with(MLFLOW);
+    let for_mlflow = is_mlflow(request.uri().path());
     let mut response = next.run(request).await;
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return response;
@@ -293,7 +301,7 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     let problem = draft.problem(status, id);
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
-    let content_type = if for_mlflow { "application/json" } else { CONTENT_TYPE };
+    let content_type = if for_mlflow { MLFLOW_ERROR_TYPE } else { CONTENT_TYPE };
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     // Structs of strings and numbers always serialize.
     let body = match for_mlflow {
@@ -334,6 +342,7 @@ mod tests {
     use tower::ServiceExt as _;
     use tower_http::catch_panic::CatchPanicLayer;
     use trainyard_wire::{FieldError, Problem};
+    use utoipa::ToSchema;
 
     use super::super::request_id::RequestId;
     use super::{ApiError, panicked, render};

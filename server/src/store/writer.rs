@@ -14,7 +14,7 @@ mod request;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -40,6 +40,9 @@ use request::{Write, request};
 const MOST_WAITING: usize = 1024;
 /// Messages of one transaction.
 const MOST_PER_COMMIT: usize = 256;
+/// Everyone who writes waits for a commit or checkpoint that takes longer than this, so it is told: a claim or submit without an answer is
+/// explained by it.
+const LONG: Duration = Duration::from_secs(1);
 
 /// What a commit means outside the database.
 #[derive(Debug)]
@@ -228,10 +231,14 @@ async fn serve(
                 Message::Checkpoint(reply) => checkpoints.push(reply),
             }
         }
+        let (begun, count) = (Instant::now(), writes.len());
         commit(&mut transaction, writes, &followers, &distrust).await;
+        tell_if_long("a commit", begun, count);
         if !checkpoints.is_empty() {
+            let begun = Instant::now();
             let done = AssertUnwindSafe(checkpoint(&mut transaction, &distrust)).catch_unwind().await;
             let done = done.unwrap_or(Err(StoreError::Panicked));
+            tell_if_long("a checkpoint of the write-ahead log", begun, 0);
             for reply in checkpoints {
                 let _ = reply.send(done.clone());
             }
@@ -245,6 +252,13 @@ async fn serve(
     }
     emptied?;
     Ok(transaction.conn.close().await?)
+}
+
+fn tell_if_long(what: &str, begun: Instant, writes: usize) {
+    let took = begun.elapsed();
+    if took > LONG {
+        tracing::warn!(seconds = took.as_secs_f64(), writes, "{what} took long: is the disk or the processor busy with something else?");
+    }
 }
 
 /// Why nothing may be written any more.

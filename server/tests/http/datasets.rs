@@ -1,8 +1,11 @@
 //! Uploading datasets.
 
+use std::time::Duration;
+
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use trainyard_wire::dataset::FileRole;
 
 use super::world::{Answer, World};
@@ -130,6 +133,29 @@ async fn a_large_upload_that_is_refused_early_still_gets_its_answer() {
     let error = world.client().add_dataset("large", &[file(FileRole::Train), file(FileRole::Val)], |_| ()).await.unwrap_err();
     assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY), "{error}");
     assert!(error.to_string().contains("record 0 has the label 99"), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_upload_is_answered_before_the_rest_of_it_comes() {
+    let world = World::start().await;
+    let head = |length: usize| {
+        format!(
+            "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: {length}\r\n\
+             Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\nContent-Disposition: form-data; name=\"csv\"; filename=\"t.csv\"\r\n\r\n",
+            world.admin()
+        )
+    };
+    for (begin, detail) in [("a,b\n1,2\n1,x\n", "row 2 (line 3), column `b`"), ("1,2\n", "must be a header of names")] {
+        let mut stream = tokio::net::TcpStream::connect(world.server().address()).await.unwrap();
+        // More than a line, so that the parser of the form hands it on; and then nothing more.
+        let sent = head(10 << 20) + begin + &"1,2\n".repeat(1000);
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        // The pace alone would break it off after eight seconds, with another answer.
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut answer)).await.unwrap().unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        assert!(answer.starts_with("HTTP/1.1 422") && answer.contains(detail), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -117,6 +117,23 @@ async fn every_example_is_valid_under_its_schema() {
 }
 
 #[tokio::test]
+async fn unsigned_integers_and_messages_of_a_stream_are_described_as_they_are() {
+    let document = document(&World::start().await).await;
+    let schemas = &document["components"]["schemas"];
+    let unsigned = |schema: &Value| (schema["format"].as_str().map(str::to_owned), schema["minimum"].as_u64(), schema["maximum"].as_u64());
+    let threads = unsigned(&schemas["Register"]["properties"]["threads"]);
+    assert_eq!(threads, (Some("uint32".to_owned()), Some(0), Some(u32::MAX.into())));
+    let step = unsigned(&schemas["LoggedPoint"]["properties"]["step"]);
+    assert_eq!(step, (Some("uint64".to_owned()), Some(0), Some(u64::MAX)));
+
+    let stream = &document["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]["text/event-stream"];
+    let data = &stream["schema"]["properties"]["data"];
+    assert_eq!((&data["type"], &data["contentSchema"]["$ref"]), (&json!("string"), &json!("#/components/schemas/News")));
+    let news = &stream["example"]["data"];
+    serde_json::from_str::<trainyard_wire::run::News>(news.as_str().unwrap()).unwrap();
+}
+
+#[tokio::test]
 async fn every_operation_has_a_name_of_its_own() {
     let document = document(&World::start().await).await;
     let mut known = BTreeSet::new();

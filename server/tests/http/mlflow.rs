@@ -218,6 +218,26 @@ async fn files_go_through_the_proxy_and_are_listed_by_folder() {
 }
 
 #[tokio::test]
+async fn the_document_tells_which_errors_have_mlflows_shape() {
+    let document = World::start().await.get("/v1/openapi.json").await.expect(StatusCode::OK);
+    let mut of_mlflow = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let (media, schema) = match path.starts_with("/api/") {
+            true => ("application/json", "#/components/schemas/MlflowError"),
+            false => ("application/problem+json", "#/components/schemas/Problem"),
+        };
+        for operation in item.as_object().unwrap().values() {
+            let other = &operation["responses"]["default"]["content"];
+            assert_eq!(other, &json!({media: {"schema": {"$ref": schema}}}), "{path}");
+            of_mlflow += usize::from(path.starts_with("/api/"));
+        }
+    }
+    assert!(of_mlflow > 20, "{of_mlflow}");
+    let fields = document["components"]["schemas"]["MlflowError"]["properties"].as_object().unwrap();
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["error_code", "message", "request_id"]);
+}
+
+#[tokio::test]
 async fn errors_have_mlflows_shape_under_its_paths_and_nowhere_else() {
     let world = World::start().await;
     let gone = world.get("/api/3.0/mlflow/traces/search").await;

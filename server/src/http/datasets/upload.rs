@@ -17,8 +17,7 @@ use super::super::problem::ApiError;
 use super::bounded::{BoundedForm, FormError, Gauge};
 use super::images::{LABELS, Records};
 use super::stored;
-use super::table::{self, Lines, TableError};
-use crate::blobs::StagedBlob;
+use super::table::TableReader;
 use crate::names::is_device;
 use crate::store::{DatasetError, NewDataset, NewDatasetFile};
 
@@ -28,6 +27,8 @@ const MOST_FILES: usize = 1000;
 const MOST_AROUND: u64 = 1 << 20;
 /// Longest text field.
 const MOST_TEXT: u64 = 1000;
+/// Bytes of a table that are read in one go, while everything else on the thread waits: well under a millisecond.
+const AT_ONCE: usize = 16 << 10;
 /// How long the rest of a refused upload is still read.
 const LINGER: Duration = Duration::from_secs(20);
 
@@ -54,7 +55,8 @@ pub(crate) async fn upload(State(app): State<Shared>, request: Request) -> Resul
     let dataset = match receive(&app, &mut form).await {
         Ok(dataset) => dataset,
         Err(error) => {
-            form.drain().await;
+            // The answer does not wait for it.
+            tokio::spawn(form.drain());
             return Err(error);
         }
     };
@@ -179,28 +181,33 @@ impl Received {
         }
         let name = display_name(field.file_name().unwrap_or_default(), role);
         let mut staging = app.store.stage().await?;
-        let (mut records, mut lines) = (Records::default(), Lines::default());
-        while let Some(piece) = self.next_piece(app, field, gauge).await? {
-            let checked = if is_table { lines.read(&piece) } else { records.read(&piece) };
-            checked.map_err(|detail| ApiError::invalid(&pointer, detail))?;
-            staging.write(&piece).await?;
-        }
-        let blob = staging.finish().await?;
-        let (blob, count) = if is_table {
-            let (blob, table) = read_table(blob).await?;
-            let table = table.map_err(|error| match error {
-                TableError::Invalid(detail) => ApiError::invalid(&pointer, detail),
-                TableError::Io(error) => ApiError::internal(error),
-            })?;
+        let invalid = |detail| ApiError::invalid(&pointer, detail);
+        let count = if is_table {
+            let mut table = TableReader::new();
+            while let Some(piece) = self.next_piece(app, field, gauge).await? {
+                for part in piece.chunks(AT_ONCE) {
+                    table.read(part).map_err(invalid)?;
+                    tokio::task::yield_now().await;
+                }
+                staging.write(&piece).await?;
+            }
+            let table = table.finish().map_err(invalid)?;
             self.columns = table.columns;
-            (blob, table.rows)
+            table.rows
         } else {
-            let (count, labels) = records.finish().map_err(|detail| ApiError::invalid(&pointer, detail))?;
+            let mut records = Records::default();
+            while let Some(piece) = self.next_piece(app, field, gauge).await? {
+                records.read(&piece).map_err(invalid)?;
+                staging.write(&piece).await?;
+            }
+            let (count, labels) = records.finish().map_err(invalid)?;
             for (sum, count) in self.labels.iter_mut().zip(labels) {
                 *sum += count;
             }
-            (blob, count)
+            count
         };
+        // Fsynced only now that nothing is wrong with it.
+        let blob = staging.finish().await?;
         self.files.push(NewDatasetFile { role, name, records: count, blob });
         Ok(())
     }
@@ -228,15 +235,6 @@ impl Received {
         let labels = if kind == DatasetKind::Images { self.labels.to_vec() } else { Vec::new() };
         Ok(NewDataset { name, kind, files: self.files, columns: self.columns, labels })
     }
-}
-
-/// Reads a table off the runtime's threads.
-async fn read_table(blob: StagedBlob) -> Result<(StagedBlob, Result<table::Table, TableError>), ApiError> {
-    let read = move || {
-        let table = table::read(blob.path());
-        (blob, table)
-    };
-    tokio::task::spawn_blocking(read).await.map_err(ApiError::internal)
 }
 
 fn is_name(name: &str) -> bool {

@@ -7,13 +7,13 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code)]
 mod checkpoint;
 
-/// What the reader needs of the optimizers.
+#[path = "../../worker/src/optimizers/state.rs"]
 #[allow(dead_code)]
-mod optimizers {
-    #[path = "../../../worker/src/optimizers/state.rs"]
-    mod state;
+mod state;
 
-    pub use state::{OptimizerState, StateError};
+/// What the reader needs of the optimizers.
+mod optimizers {
+    pub use super::state::{OptimizerState, StateError};
 
     pub trait Float: Copy + std::fmt::Debug + PartialEq + 'static {}
     impl Float for f32 {}
@@ -21,7 +21,8 @@ mod optimizers {
 }
 
 use checkpoint::CheckpointReader;
-use optimizers::OptimizerState;
+// As the state's file finds it beside itself.
+use optimizers::{Float, OptimizerState};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(reader) = CheckpointReader::new(bytes) else { return };

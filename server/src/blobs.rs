@@ -323,7 +323,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(folder.path(), Distrust::default()).await.unwrap();
         let blob = staged(&blobs, b"some bytes").await;
-        let (sha256, place) = (blob.sha256().to_owned(), blob.path().to_owned());
+        let (sha256, place) = (blob.sha256().to_owned(), blob.path.to_path_buf());
         assert_eq!(sha256, sha256_hex(b"some bytes"));
         assert_eq!(blob.size(), 10);
         drop(blobs.publish(vec![blob]).await.unwrap());
@@ -337,7 +337,7 @@ mod tests {
     async fn an_upload_that_is_given_up_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(folder.path(), Distrust::default()).await.unwrap();
-        let path = staged(&blobs, b"never published").await.path().to_owned();
+        let path = staged(&blobs, b"never published").await.path.to_path_buf();
         assert!(!path.exists());
         let mut staging = blobs.stage().await.unwrap();
         staging.write(b"half").await.unwrap();

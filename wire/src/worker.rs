@@ -17,7 +17,7 @@
 //! | `GET /v1/worker/datasets/{name}` | [`crate::dataset::Dataset`] |
 //! | `GET /v1/worker/datasets/{name}/files/{sha256}` | the bytes |
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::metric::SeriesBatch;
@@ -243,9 +243,15 @@ pub struct Finish {
     /// Why it failed, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// An object.
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub result: Option<serde_json::Value>,
+}
+
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error> {
+    let object: Option<serde_json::Map<String, serde_json::Value>> = Option::deserialize(deserializer)?;
+    Ok(object.map(serde_json::Value::Object))
 }
 
 words!(
@@ -265,4 +271,20 @@ words!(
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReportAnswer {
     pub directive: Directive,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Finish;
+
+    #[test]
+    fn a_result_is_an_object_or_none() {
+        let finish = |result: &str| serde_json::from_str::<Finish>(&format!(r#"{{"outcome": "succeeded", "result": {result}}}"#));
+        for result in ["null", "{}", r#"{"loss": [0.5, null]}"#] {
+            assert!(finish(result).is_ok(), "{result}");
+        }
+        for result in ["[null, null]", "1", r#""text""#, "true"] {
+            assert!(finish(result).is_err(), "{result}");
+        }
+    }
 }

@@ -342,7 +342,6 @@ mod tests {
     use tower::ServiceExt as _;
     use tower_http::catch_panic::CatchPanicLayer;
     use trainyard_wire::{FieldError, Problem};
-    use utoipa::ToSchema;
 
     use super::super::request_id::RequestId;
     use super::{ApiError, panicked, render};

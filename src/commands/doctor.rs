@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use trainyard_worker::doctor::cases::Tolerance;
 use trainyard_worker::doctor::{Report, examine};
 use trainyard_worker::{DeviceChoice, Precision};
 
@@ -60,11 +61,11 @@ fn text(report: &Report) -> String {
     }
     let readings: Vec<String> = report.readings.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let verdict = if report.ok { "everything is right" } else { "something is wrong" };
-    let (precision, held) = (report.precision.to_uppercase(), report.tolerance);
-    let held = format!(
-        "in {precision}, held to {:.0e} in values, {:.0e} in gradients, {:.0e} in parameters, and to {:.0e} in all of the best case",
-        held.values, held.gradients, held.parameters, held.best_case
-    );
+    let mut held = format!("in {}, held to {:.0e}", report.precision.to_uppercase(), report.tolerance.values);
+    if report.precision != "fp32" {
+        let Tolerance { gradients, parameters, best_case, .. } = report.tolerance;
+        held += &format!(", in gradients to {gradients}, in parameters to {parameters:.0e}, and in the best case to {best_case:.0e}");
+    }
     let mut parts = vec![format!("trains on {}", report.device), held, cases.to_string(), steps.to_string()];
     parts.extend((!readings.is_empty()).then(|| readings.join(", ")));
     parts.push(verdict.to_owned());

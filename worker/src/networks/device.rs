@@ -141,6 +141,26 @@ mod tests {
     }
 
     #[test]
+    fn a_card_without_tf32_says_what_it_would_take() {
+        let card = |capability| cuda::Card {
+            name: "NVIDIA T4".to_owned(),
+            uuid: String::new(),
+            capability,
+            memory: 16 << 30,
+            multiprocessors: 40,
+            clock_khz: 1_590_000,
+            l2_bytes: 4 << 20,
+            memory_bus: (5_001_000, 256),
+            driver: 13_000,
+            compiler: (13, 0),
+            precision: Precision::Tf32.on(capability),
+        };
+        let (old, new) = (describe(&card((7, 5)), Precision::Tf32), describe(&card((8, 0)), Precision::Tf32));
+        assert!(old.ends_with("NVRTC 13.0, FP32 (TF32 takes compute capability 8.0 or later)"), "{old}");
+        assert!(new.ends_with("NVRTC 13.0, TF32"), "{new}");
+    }
+
+    #[test]
     fn words_parse_and_print_alike() {
         for word in ["auto", "cpu", "cuda", "candle-cuda"] {
             assert_eq!(word.parse::<DeviceChoice>().unwrap().to_string(), word);

@@ -328,25 +328,24 @@ mod tests {
     #[test]
     #[allow(unsafe_code)]
     fn a_warps_product_is_that_of_the_matrices_which_its_lanes_hold() {
-        let (mut a, mut b, mut c) = ([[0.0f32; 8]; 16], [[0.0f32; 8]; 8], [[0.0f32; 8]; 16]);
-        for i in 0..16 {
-            for k in 0..8 {
-                a[i][k] = (i * 8 + k) as f32 - 60.0;
-                b[i % 8][k] = (i % 8 * 31 + k * 17) as f32 % 23.0 - 11.0;
-                c[i][k] = (i * 5 + k * 3) as f32;
-            }
+        fn matrix<const ROWS: usize>(of: impl Fn(usize, usize) -> f32) -> [[f32; 8]; ROWS] {
+            std::array::from_fn(|row| std::array::from_fn(|column| of(row, column)))
         }
-        let (mut of_a, mut of_b, mut of_c) = ([[0.0f32; 4]; 32], [[0.0f32; 2]; 32], [[0.0f32; 4]; 32]);
+        let a = matrix::<16>(|row, column| (row * 8 + column) as f32 - 60.0);
+        let b = matrix::<8>(|row, column| ((row * 31 + column * 17) % 23) as f32 - 11.0);
+        let c = matrix::<16>(|row, column| (row * 5 + column * 3) as f32);
         let accumulator = |lane: usize, i: usize| (lane / 4 + if i < 2 { 0 } else { 8 }, 2 * (lane % 4) + (i & 1));
-        for lane in 0..32 {
+        let of_a: [[f32; 4]; 32] = std::array::from_fn(|lane| {
             let (group, member) = (lane / 4, lane % 4);
-            of_a[lane] = [a[group][member], a[group + 8][member], a[group][member + 4], a[group + 8][member + 4]];
-            of_b[lane] = [b[member][group], b[member + 4][group]];
-            for i in 0..4 {
+            [a[group][member], a[group + 8][member], a[group][member + 4], a[group + 8][member + 4]]
+        });
+        let of_b: [[f32; 2]; 32] = std::array::from_fn(|lane| [b[lane % 4][lane / 4], b[lane % 4 + 4][lane / 4]]);
+        let mut of_c: [[f32; 4]; 32] = std::array::from_fn(|lane| {
+            std::array::from_fn(|i| {
                 let (row, column) = accumulator(lane, i);
-                of_c[lane][i] = c[row][column];
-            }
-        }
+                c[row][column]
+            })
+        });
         // SAFETY: arrays of 32 lanes each.
         unsafe { trainyard_multiply_add(of_a.as_ptr(), of_b.as_ptr(), of_c.as_mut_ptr()) };
         for (lane, sums) in of_c.iter().enumerate() {

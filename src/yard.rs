@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use anyhow::Context as _;
 use trainyard_server::{Server, ServerConfig};
 use trainyard_wire::client::Client;
-use trainyard_worker::DeviceChoice;
+use trainyard_worker::{DeviceChoice, Precision};
 
 use crate::connection::read_token;
 use crate::logging::LogFormat;
@@ -23,6 +23,7 @@ pub(crate) struct WorkersConfig {
     /// Bytes of each worker; most of the machine's shared out among the workers unless given.
     pub memory: Option<u64>,
     pub device: DeviceChoice,
+    pub gpu_precision: Precision,
     pub log: LogFormat,
     /// What the workers log where `RUST_LOG` does not say.
     pub log_filter: &'static str,
@@ -99,11 +100,12 @@ impl Yard {
 }
 
 fn worker_arguments(server: &Server, workers: &WorkersConfig, cache: &Path) -> Vec<OsString> {
-    let pairs: [(&str, OsString); 6] = [
+    let pairs: [(&str, OsString); 7] = [
         ("--server", local_url(server.address()).into()),
         ("--token-file", server.worker_token_file().into()),
         ("--threads", workers.threads().to_string().into()),
         ("--device", workers.device.to_string().into()),
+        ("--gpu-precision", workers.gpu_precision.to_string().into()),
         ("--cache-dir", cache.into()),
         ("--log", workers.log.as_str().into()),
     ];
@@ -129,7 +131,7 @@ pub(crate) fn local_url(address: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DeviceChoice, LogFormat, WorkersConfig, local_url};
+    use super::{DeviceChoice, LogFormat, Precision, WorkersConfig, local_url};
 
     #[test]
     fn a_server_on_all_addresses_is_reached_at_loopback() {
@@ -145,6 +147,7 @@ mod tests {
             threads,
             memory: None,
             device: DeviceChoice::Cpu,
+            gpu_precision: Precision::Fp32,
             log: LogFormat::Text,
             log_filter: "warn",
         };

@@ -12,9 +12,11 @@ struct CorrelateArguments {
     u32 images_per_split;
 };
 
-template <class S>
+// Brings channels of a map to shared memory; `stride` says how far apart the columns are that will be read together (tf32.cu).
+template <bool TF32, class S>
 DEVICE void load(const S, const Operand operands[2], const Batch &batch, int mode0, int mode1, int split, int channels, int from, int n,
-                 int top, int left, int height, int width, int count, int rows, int columns, int row_stride, int channel_stride, float *to) {
+                 int top, int left, int height, int width, int count, int rows, int columns, int row_stride, int channel_stride, int stride,
+                 float *to) {
     for (int i = threadIdx.x; i < count * rows * columns; i += blockDim.x) {
         const int x = i % columns, y = i / columns % rows, k = i / (columns * rows), c = from + k;
         float value = 0.0f;
@@ -22,7 +24,7 @@ DEVICE void load(const S, const Operand operands[2], const Batch &batch, int mod
             value = c < split ? fetch(mode0, operands[0], batch, n, c, split, top + y, left + x, height, width)
                               : fetch(mode1, operands[1], batch, n, c - split, channels - split, top + y, left + x, height, width);
         }
-        to[k * channel_stride + y * row_stride + x] = value;
+        to[k * channel_stride + y * row_stride + place_in_row(x, columns, stride)] = TF32 ? to_tf32(value) : value;
     }
 }
 
@@ -45,10 +47,10 @@ DEVICE void correlate(const S s, const CorrelateArguments &args, float *shared) 
         for (int y0 = 0; y0 < s.ha; y0 += s.rows)
             for (int x0 = 0; x0 < s.wa; x0 += s.columns) {
                 __syncthreads();
-                load(s, args.a, args.batch, s.mode_a0, s.mode_a1, s.split_a, s.ca, a0, n, y0, x0, s.ha, s.wa, s.ba, s.rows, s.columns,
-                     s.columns, plane_a, map_a);
-                load(s, args.b, args.batch, s.mode_b0, s.mode_b1, s.split_b, s.cb, b0, n, s.stride * y0 + s.lo, s.stride * x0 + s.lo, s.hb,
-                     s.wb, s.bb, rows_b, columns_b, columns_b, plane_b, map_b);
+                load<false>(s, args.a, args.batch, s.mode_a0, s.mode_a1, s.split_a, s.ca, a0, n, y0, x0, s.ha, s.wa, s.ba, s.rows,
+                            s.columns, s.columns, plane_a, 1, map_a);
+                load<false>(s, args.b, args.batch, s.mode_b0, s.mode_b1, s.split_b, s.cb, b0, n, s.stride * y0 + s.lo,
+                            s.stride * x0 + s.lo, s.hb, s.wb, s.bb, rows_b, columns_b, columns_b, plane_b, 1, map_b);
                 __syncthreads();
 #pragma unroll 1
                 for (int r = 0; r < s.rows; r++)

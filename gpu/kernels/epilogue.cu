@@ -4,8 +4,9 @@ template <class S, int PY, int PX>
 DEVICE void epilogue(const S s, const ConvolveArguments &a, float acc[S::RY][TM][TN], const Tile<S> &tile, int co0, int block,
                      float *logits, float *buffer) {
     const int gx = ceil_div(s.tile_cols, TM), gy = ceil_div(s.tile_rows, s.ry), cg = threadIdx.x % s.cg, pg = threadIdx.x / s.cg;
-    const int row = tile.y0 + pg / gx % gy * s.ry, column = tile.x0 + pg % gx * TM, n = tile.n0 + pg / (gx * gy);
     const int first = co0 + cg * TN, images = a.batch.count;
+    // A block of whole warps may have threads without a group of pixels: for them there is no image.
+    const int row = tile.y0 + pg / gx % gy * s.ry, column = tile.x0 + pg % gx * TM, n = pg < s.pg ? tile.n0 + pg / (gx * gy) : images;
     if (s.epilogue != BACKWARD) {
 #pragma unroll
         for (int j = 0; j < TN; j++) {

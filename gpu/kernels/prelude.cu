@@ -25,6 +25,7 @@ enum { MEAN, SCALE, SHIFT, INVERSE, GRADIENT_MEAN, SLOPE, COEFFICIENTS = 8 };
 enum { TM = 4, TN = 4 };
 
 struct alignas(16) Four { float v[4]; };
+struct alignas(8) Two { float v[2]; };
 
 // A map and what is made of it as it is read.
 struct Operand {

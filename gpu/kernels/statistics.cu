@@ -4,7 +4,7 @@
 template <class S>
 DEVICE void channel_sums(const S s, const float values[TN], float *buffer, float sums[TN]) {
     const int bn = s.cg * TN, cg = threadIdx.x % s.cg, pg = threadIdx.x / s.cg;
-    for (int j = 0; j < TN; j++) buffer[pg * bn + cg * TN + j] = values[j];
+    for (int j = 0; j < TN && pg < s.pg; j++) buffer[pg * bn + cg * TN + j] = values[j];
     __syncthreads();
     for (int c = threadIdx.x; c < bn; c += blockDim.x) {
         float sum = 0.0f;

@@ -9,6 +9,48 @@ use std::sync::Arc;
 use crate::Result;
 use crate::shapes::{ConvolveShape, CorrelateShape};
 
+/// How products are made. Sums are those of FP32, or of f64, either way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// All in FP32.
+    #[default]
+    Fp32,
+    /// Convolutions and their gradients on tensor cores, with operands rounded to TF32: 8 bits of exponent as FP32, 10 of mantissa.
+    Tf32,
+}
+
+impl Precision {
+    /// This one on cards of a compute capability that has it, which for TF32 is 8.0 and later; FP32 on others.
+    #[must_use]
+    pub fn on(self, capability: (i32, i32)) -> Self {
+        match self {
+            Self::Tf32 if capability >= (8, 0) => Self::Tf32,
+            _ => Self::Fp32,
+        }
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = crate::GpuError;
+
+    fn from_str(word: &str) -> Result<Self> {
+        match word {
+            "fp32" => Ok(Self::Fp32),
+            "tf32" => Ok(Self::Tf32),
+            _ => Err(crate::GpuError::Input(format!("`{word}` is none of fp32, tf32"))),
+        }
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fp32 => "fp32",
+            Self::Tf32 => "tf32",
+        })
+    }
+}
+
 /// A kernel, specialized for a shape where it has one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Kernel {
@@ -34,6 +76,7 @@ impl Kernel {
     pub fn function(&self) -> &'static str {
         match self {
             Self::Convolve(_) => "convolve",
+            Self::Correlate(shape) if shape.wm > 0 => "correlate_tf32",
             Self::Correlate(_) => "correlate",
             Self::Pack => "pack",
             Self::EvaluationCoefficients => "evaluation_coefficients",
@@ -118,6 +161,9 @@ pub trait Driver: Debug + Send + Sync {
     /// Its name, for people.
     fn name(&self) -> String;
 
+    /// How it makes products.
+    fn precision(&self) -> Precision;
+
     /// Memory of any content.
     ///
     /// # Errors
@@ -135,4 +181,26 @@ pub trait Driver: Debug + Send + Sync {
     /// # Errors
     /// Where a kernel does not compile, or the device fails.
     fn program(&self, launches: &[Launch], memory: &[Arc<dyn Memory>]) -> Result<Box<dyn Program>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_without_tensor_cores_for_tf32_computes_in_fp32() {
+        for (capability, precision) in
+            [((7, 5), Precision::Fp32), ((8, 0), Precision::Tf32), ((8, 9), Precision::Tf32), ((12, 0), Precision::Tf32)]
+        {
+            assert_eq!((Precision::Tf32.on(capability), Precision::Fp32.on(capability)), (precision, Precision::Fp32));
+        }
+    }
+
+    #[test]
+    fn words_parse_and_print_alike() {
+        for word in ["fp32", "tf32"] {
+            assert_eq!(word.parse::<Precision>().unwrap().to_string(), word);
+        }
+        assert!("TF32".parse::<Precision>().is_err());
+    }
 }

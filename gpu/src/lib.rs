@@ -33,7 +33,7 @@ mod tiles;
 
 pub use buffers::BURST;
 pub use data::DataSet;
-pub use driver::Driver;
+pub use driver::{Driver, Precision};
 pub use engine::{BatchScore, Engine};
 pub use error::{GpuError, Result};
 pub use monitor::{Monitor, Reading};

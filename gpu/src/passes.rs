@@ -205,7 +205,7 @@ impl Builder<'_> {
             Some(_) if stage.pooled => Epilogue::ForwardPooled,
             Some(_) => Epilogue::Forward,
         };
-        let (shape, grid, threads, shared) = tiles::convolve(shape, epilogue, self.images);
+        let (shape, grid, threads, shared) = tiles::convolve(shape, epilogue, self.images, self.driver.precision());
         let mut arguments = ConvolveArguments {
             input,
             batch: self.batch(),

@@ -43,6 +43,8 @@ shape! {
         epilogue,
         /// Backward: channels of the activation whose gradient is complete; the rest goes elsewhere.
         out_split, accumulate,
+        /// Tensor cores (`convolve_tf32.cu`), 0 without: tiles of a warp by pixels and by channels, rows of taps in shared memory at a time.
+        wm, wn, tap_rows,
     }
 }
 
@@ -58,6 +60,8 @@ shape! {
         rows, columns,
         /// Channels of a block and of a thread.
         ba, bb, ta, tb,
+        /// Tensor cores (`correlate_tf32.cu`), 0 without: tiles of a warp by channels of either map.
+        wm, wn,
     }
 }
 

@@ -5,14 +5,17 @@ use std::fmt::Write as _;
 use crate::driver::{Kernel, Launch};
 
 /// All sources, in the order that they need one another.
-pub const SOURCES: [(&str, &str); 9] = [
+pub const SOURCES: [(&str, &str); 12] = [
     ("prelude.cu", include_str!("../kernels/prelude.cu")),
+    ("tf32.cu", include_str!("../kernels/tf32.cu")),
     ("convolution.cu", include_str!("../kernels/convolution.cu")),
     ("statistics.cu", include_str!("../kernels/statistics.cu")),
     ("epilogue.cu", include_str!("../kernels/epilogue.cu")),
     ("score.cu", include_str!("../kernels/score.cu")),
+    ("convolve_tf32.cu", include_str!("../kernels/convolve_tf32.cu")),
     ("convolve.cu", include_str!("../kernels/convolve.cu")),
     ("correlate.cu", include_str!("../kernels/correlate.cu")),
+    ("correlate_tf32.cu", include_str!("../kernels/correlate_tf32.cu")),
     ("update.cu", include_str!("../kernels/update.cu")),
     ("regression.cu", include_str!("../kernels/regression.cu")),
 ];
@@ -79,9 +82,9 @@ pub fn translation_unit(Instance { kernel, threads }: &Instance) -> String {
 
 /// Lengths of arrays in registers.
 fn convolve_bounds(s: &crate::shapes::ConvolveShape) -> Vec<(&'static str, i32)> {
-    vec![("TAPS", s.taps.max(1)), ("WINDOW", 3 * s.si + s.taps.max(1)), ("RY", s.ry)]
+    vec![("TAPS", s.taps.max(1)), ("WINDOW", 3 * s.si + s.taps.max(1)), ("RY", s.ry), ("WM", s.wm.max(1)), ("WN", s.wn.max(1))]
 }
 
 fn correlate_bounds(s: &crate::shapes::CorrelateShape) -> Vec<(&'static str, i32)> {
-    vec![("TA", s.ta), ("TB", s.tb), ("T", s.t), ("WINDOW", 3 * s.stride + s.t)]
+    vec![("TA", s.ta), ("TB", s.tb), ("T", s.t), ("WINDOW", 3 * s.stride + s.t), ("WM", s.wm.max(1)), ("WN", s.wn.max(1))]
 }

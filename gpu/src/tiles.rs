@@ -1,5 +1,8 @@
 //! How work is cut into blocks: from shapes alone, so that the order of sums is a function of the network and the batch.
 
+mod tensor;
+
+use crate::Precision;
 use crate::shapes::{ConvolveShape, CorrelateShape, Epilogue};
 
 /// Pixels of a row, and channels, that a thread computes: `TM` and `TN` of `prelude.cu`.
@@ -29,9 +32,23 @@ fn even(count: usize, most: usize) -> usize {
     count.div_ceil(count.div_ceil(most.max(1)).max(1)).max(1)
 }
 
+/// Images, and groups of pixels down and across, of a block's tile.
+#[derive(Clone, Copy)]
+struct Tile {
+    images: usize,
+    gy: usize,
+    gx: usize,
+}
+
+impl Tile {
+    fn groups(self) -> usize {
+        self.images * self.gy * self.gx
+    }
+}
+
 /// Completes a convolution's shape with its tiles. Returns it with grid, threads and bytes of shared memory.
-pub(crate) fn convolve(mut s: ConvolveShape, epilogue: Epilogue, images: usize) -> (ConvolveShape, [u32; 3], u32, u32) {
-    let [ci, co, so, si, taps] = [s.ci, s.co, s.so, s.si, s.taps].map(|value| value as usize);
+pub(crate) fn convolve(s: ConvolveShape, epilogue: Epilogue, images: usize, precision: Precision) -> (ConvolveShape, [u32; 3], u32, u32) {
+    let [ci, co, so] = [s.ci, s.co, s.so].map(|value| value as usize);
     let (height, width) = (s.ho as usize / so, s.wo as usize / so);
     let last = epilogue == Epilogue::Last;
     let cg = even(co.div_ceil(CHANNELS), 16);
@@ -47,41 +64,76 @@ pub(crate) fn convolve(mut s: ConvolveShape, epilogue: Epilogue, images: usize) 
     };
     let many = |rows: usize| groups(rows).div_ceil(limit(rows)) * others >= WANTED_BLOCKS * 3 / 4;
     let ry = if epilogue == Epilogue::ForwardPooled || (height > 1 && many(2)) { 2 } else { 1 };
-    let limit = limit(ry);
-    let gx = even(across, limit);
-    let down = height.div_ceil(ry);
-    let gy = if gx < across { 1 } else { even(down, limit / gx) };
-    let whole = gx == across && gy == down;
-    let tile_images = if whole { (limit / (gx * gy)).clamp(1, images) } else { 1 };
-    let pg = tile_images * gx * gy;
-    let (tile_rows, tile_cols) = ((gy * ry).min(height), (gx * PIXELS).min(width));
+    // At most so many groups of pixels.
+    let cut = |limit: usize| {
+        let gx = even(across, limit);
+        let down = height.div_ceil(ry);
+        let gy = if gx < across { 1 } else { even(down, limit / gx) };
+        let whole = gx == across && gy == down;
+        Tile { images: if whole { (limit / (gx * gy)).clamp(1, images) } else { 1 }, gy, gx }
+    };
+    let with = |tile: Tile| ConvolveShape {
+        tile_images: int(tile.images),
+        tile_rows: int((tile.gy * ry).min(height)),
+        tile_cols: int((tile.gx * PIXELS).min(width)),
+        tiles_x: int(width.div_ceil((tile.gx * PIXELS).min(width))),
+        tiles_y: int(height.div_ceil((tile.gy * ry).min(height))),
+        cg: int(cg),
+        pg: int(tile.groups()),
+        ry: int(ry),
+        epilogue: epilogue as i32,
+        ..s
+    };
+    let logits = |tile: Tile| if last { (tile.groups() * ry * PIXELS * (co | 1)).next_multiple_of(4) } else { 0 };
+    let room = |tile: Tile| (SHARED / 4).saturating_sub(logits(tile));
 
-    let logits = if last { (pg * ry * PIXELS * (co | 1)).next_multiple_of(4) } else { 0 };
-    let plane = tile_images * (si * (gy * ry - 1) + taps.max(1)) * (si * (gx * PIXELS - 1) + taps.max(1));
-    let of_channel = taps * taps * bn + plane;
-    let chunk = even(ci, ((SHARED / 4).saturating_sub(logits) / of_channel.max(1)).clamp(1, 16));
-    let threads = cg * pg;
+    let mut tile = cut(limit(ry));
+    let (mut shape, threads, mut behind);
+    if tensor::worth(precision, ci, co) {
+        let mut most = limit(ry);
+        (shape, behind) = loop {
+            match tensor::convolve(with(tile), room(tile)) {
+                Some(found) => break found,
+                // The smallest tile always has room.
+                None => {
+                    most = most.div_ceil(2);
+                    tile = cut(most);
+                }
+            }
+        };
+        threads = (cg * tile.groups()).next_multiple_of(tensor::WARP);
+    } else {
+        let (si, taps) = (s.si as usize, s.taps as usize);
+        let plane = tile.images * (si * (tile.gy * ry - 1) + taps.max(1)) * (si * (tile.gx * PIXELS - 1) + taps.max(1));
+        let of_channel = taps * taps * bn + plane;
+        let chunk = even(ci, (room(tile) / of_channel.max(1)).clamp(1, 16));
+        (shape, threads, behind) = (with(tile), cg * tile.groups(), chunk * of_channel);
+        shape.chunk = int(chunk);
+    }
     // Behind the logits: operands, or sums of channels; and two doubles a thread in the end.
-    let behind = (chunk * of_channel).max((pg + 1) * bn).max(2 * threads + 2);
-    let shared = 4 * (logits + behind).max(4 * threads + 4);
-    let (tiles_x, tiles_y) = (width.div_ceil(tile_cols), height.div_ceil(tile_rows));
-    let blocks = tiles_x * tiles_y * images.div_ceil(tile_images);
-    s.tile_images = int(tile_images);
-    s.tile_rows = int(tile_rows);
-    s.tile_cols = int(tile_cols);
-    s.tiles_x = int(tiles_x);
-    s.tiles_y = int(tiles_y);
-    s.chunk = int(chunk);
-    s.cg = int(cg);
-    s.pg = int(pg);
-    s.ry = int(ry);
-    s.epilogue = epilogue as i32;
-    (s, [blocks as u32, channel_tiles as u32, (so * so) as u32], threads as u32, shared as u32)
+    behind = behind.max((tile.groups() + 1) * bn).max(2 * threads + 2);
+    let shared = 4 * (logits(tile) + behind).max(4 * threads + 4);
+    let blocks = (shape.tiles_x * shape.tiles_y) as usize * images.div_ceil(tile.images);
+    (shape, [blocks as u32, channel_tiles as u32, (so * so) as u32], threads as u32, shared as u32)
 }
 
 /// Completes a correlation's shape. Returns it with grid, threads, bytes of shared memory and images of a split.
-pub(crate) fn correlate(mut s: CorrelateShape, images: usize) -> (CorrelateShape, [u32; 3], u32, u32, usize) {
-    let [ca, cb, t, stride, height, width] = [s.ca, s.cb, s.t, s.stride, s.ha, s.wa].map(|value| value as usize);
+pub(crate) fn correlate(mut s: CorrelateShape, images: usize, precision: Precision) -> (CorrelateShape, [u32; 3], u32, u32, usize) {
+    let (threads, shared);
+    if tensor::worth(precision, s.ca as usize, s.cb as usize) {
+        (s, threads, shared) = tensor::correlate(s);
+    } else {
+        (s, threads, shared) = correlate_fp32(s);
+    }
+    let (a_tiles, b_tiles) = ((s.ca as usize).div_ceil(s.ba as usize), (s.cb as usize).div_ceil(s.bb as usize));
+    let images_per_split = images.div_ceil((WANTED_BLOCKS / (a_tiles * b_tiles)).clamp(1, images));
+    let splits = images.div_ceil(images_per_split);
+    (s, [splits as u32, a_tiles as u32, b_tiles as u32], threads as u32, shared as u32, images_per_split)
+}
+
+/// With channels of blocks and threads, and rows and columns; threads, and bytes of shared memory.
+fn correlate_fp32(s: CorrelateShape) -> (CorrelateShape, usize, usize) {
+    let [ca, cb, t, stride] = [s.ca, s.cb, s.t, s.stride].map(|value| value as usize);
     let ta = if ca >= 4 { 4 } else { 1 };
     let tb = match cb {
         0..4 => 1,
@@ -89,38 +141,34 @@ pub(crate) fn correlate(mut s: CorrelateShape, images: usize) -> (CorrelateShape
         _ => 4,
     };
     let na = even(ca.div_ceil(ta), 16);
-    let mut nb = even(cb.div_ceil(tb), (MOST_CORRELATION_THREADS / (na * t)).max(1));
+    let nb = even(cb.div_ceil(tb), (MOST_CORRELATION_THREADS / (na * t)).max(1));
     let ba = na * ta;
     let bytes = |rows: usize, columns: usize, nb: usize| {
         let plane_a = (rows * columns).next_multiple_of(32) + 4;
         let plane_b = ((stride * (rows - 1) + t) * (stride * (columns - 1) + t)) | 1;
         4 * (ba * plane_a + nb * tb * plane_b)
     };
+    let (rows, columns, nb) = part(s.ha as usize, s.wa as usize, nb, bytes);
+    let shape = CorrelateShape { rows: int(rows), columns: int(columns), ba: int(ba), bb: int(nb * tb), ta: int(ta), tb: int(tb), ..s };
+    (shape, na * nb * t, bytes(rows, columns, nb))
+}
+
+/// Rows and columns of the smaller map that have room in shared memory with the larger map's, and how many of the latter's `nb` groups of
+/// channels.
+fn part(height: usize, width: usize, mut nb: usize, bytes: impl Fn(usize, usize, usize) -> usize) -> (usize, usize, usize) {
     let columns = width.next_multiple_of(PIXELS).min(64);
-    let (rows, columns) = loop {
+    loop {
         let fits =
             |columns: usize| (1..=height).rev().find(|&rows| bytes(rows, columns, nb) <= SHARED).map(|rows| (even(height, rows), columns));
         let halves = std::iter::successors(Some(columns), |&columns| (columns > PIXELS).then(|| (columns / 2).next_multiple_of(PIXELS)));
         // A tile that is a few columns wide reads more margin than map, so the widest that has room for two rows is taken.
         let found = halves.clone().filter_map(fits).find(|(rows, _)| *rows >= 2.min(height)).or_else(|| halves.filter_map(fits).next());
         match found {
-            Some(found) => break found,
+            Some((rows, columns)) => return (rows, columns, nb),
             None if nb > 1 => nb /= 2,
-            None => break (1, PIXELS),
+            None => return (1, PIXELS, nb),
         }
-    };
-    let bb = nb * tb;
-    let (a_tiles, b_tiles) = (ca.div_ceil(ba), cb.div_ceil(bb));
-    let images_per_split = images.div_ceil((WANTED_BLOCKS / (a_tiles * b_tiles)).clamp(1, images));
-    s.rows = int(rows);
-    s.columns = int(columns);
-    s.ba = int(ba);
-    s.bb = int(bb);
-    s.ta = int(ta);
-    s.tb = int(tb);
-    let splits = images.div_ceil(images_per_split);
-    let grid = [splits as u32, a_tiles as u32, b_tiles as u32];
-    (s, grid, (na * nb * t) as u32, bytes(rows, columns, nb) as u32, images_per_split)
+    }
 }
 
 #[cfg(test)]
@@ -130,17 +178,21 @@ mod tests {
     /// What any card grants a block without being asked.
     const GRANTED: u32 = 48 << 10;
 
+    const PRECISIONS: [Precision; 2] = [Precision::Fp32, Precision::Tf32];
+
     #[test]
     fn every_convolution_fits_on_a_card_and_covers_its_output_once() {
-        for (taps, so, si) in (1..=8).flat_map(|taps| [(taps, 1, 1), (taps, 1, 2), (taps, 2, 1)]) {
-            for (ci, co) in [(1, 1), (1, 32), (24, 24), (3, 256), (129, 65), (512, 300)] {
+        for (precision, (taps, so, si)) in PRECISIONS.into_iter().flat_map(|precision| {
+            (1..=8).flat_map(move |taps| [(precision, (taps, 1, 1)), (precision, (taps, 1, 2)), (precision, (taps, 2, 1))])
+        }) {
+            for (ci, co) in [(1, 1), (1, 32), (5, 4), (24, 24), (3, 256), (129, 65), (512, 300)] {
                 for (height, width, images) in [(2, 2, 1), (8, 8, 100), (14, 10, 7), (32, 32, 100), (4, 1000, 3), (1000, 4, 2)] {
                     for epilogue in [Epilogue::Forward, Epilogue::ForwardPooled, Epilogue::Backward, Epilogue::Last] {
                         if (epilogue == Epilogue::Last && co > 256) || (epilogue == Epilogue::ForwardPooled && so == 2) {
                             continue;
                         }
                         let shape = ConvolveShape { ci, co, so, si, taps, ho: height, wo: width, ..ConvolveShape::default() };
-                        let (s, grid, threads, shared) = convolve(shape, epilogue, images as usize);
+                        let (s, grid, threads, shared) = convolve(shape, epilogue, images as usize, precision);
                         let case = format!("{s:?} {grid:?} {threads} {shared}");
                         assert!(shared <= GRANTED && (1..=1024).contains(&threads) && grid[1] < 65_536, "{case}");
                         assert!(s.tiles_x * s.tile_cols >= width / so && s.tiles_y * s.tile_rows >= height / so, "{case}");
@@ -148,7 +200,18 @@ mod tests {
                         assert!(s.tile_cols % 4 == 0 || s.tiles_x == 1, "{case}");
                         assert!(s.tile_images == 1 || (s.tiles_x == 1 && s.tiles_y == 1), "{case}");
                         assert_eq!(grid[0] as i32, s.tiles_x * s.tiles_y * ((images + s.tile_images - 1) / s.tile_images), "{case}");
-                        assert!(s.chunk >= 1 && threads as i32 == s.cg * s.pg, "{case}");
+                        assert!(s.chunk >= 1 && (threads as i32 - s.cg * s.pg) < 32, "{case}");
+                        assert_eq!(s.wm > 0, precision == Precision::Tf32 && ci.min(co) >= 4, "{case}");
+                        if s.wm == 0 {
+                            assert_eq!(threads as i32, s.cg * s.pg, "{case}");
+                            continue;
+                        }
+                        // Every tile of the output is one warp's, in arrays that the emulator has room for.
+                        let (tiles_m, tiles_n) = ((s.pg * s.ry * 4 + 15) / 16, (s.cg * 4 + 7) / 8);
+                        let warps = threads as i32 / 32;
+                        assert!(tiles_n % s.wn == 0 && warps / (tiles_n / s.wn) * s.wm >= tiles_m, "{case}");
+                        assert!(threads % 32 == 0 && s.wm <= 16 && s.wn <= 8 && s.wm * s.wn <= 20, "{case}");
+                        assert!(s.chunk % 8 == 0 && (1..=taps).contains(&s.tap_rows), "{case}");
                     }
                 }
             }
@@ -157,11 +220,13 @@ mod tests {
 
     #[test]
     fn every_correlation_fits_on_a_card_and_takes_every_image_once() {
-        for (t, stride) in (1..=8).flat_map(|t| [(t, 1), (t, 2)]) {
-            for (ca, cb) in [(1, 1), (32, 1), (1, 32), (24, 25), (64, 32), (3, 256), (300, 512)] {
+        for (precision, (t, stride)) in
+            PRECISIONS.into_iter().flat_map(|precision| (1..=8).flat_map(move |t| [(precision, (t, 1)), (precision, (t, 2))]))
+        {
+            for (ca, cb) in [(1, 1), (32, 1), (1, 32), (4, 5), (24, 25), (64, 32), (3, 256), (300, 512)] {
                 for (height, width, images) in [(1, 1, 1), (8, 8, 100), (14, 10, 7), (32, 32, 300), (4, 1000, 3), (1000, 4, 2)] {
                     let shape = CorrelateShape { ca, cb, t, stride, ha: height, wa: width, ..CorrelateShape::default() };
-                    let (s, grid, threads, shared, images_per_split) = correlate(shape, images);
+                    let (s, grid, threads, shared, images_per_split) = correlate(shape, images, precision);
                     let case = format!("{s:?} {grid:?} {threads} {shared} {images_per_split}");
                     assert!(shared <= GRANTED && (1..=1024).contains(&threads), "{case}");
                     assert!(
@@ -169,6 +234,12 @@ mod tests {
                         "{case}"
                     );
                     assert!(s.columns % 4 == 0 && s.rows >= 1, "{case}");
+                    assert_eq!(s.wm > 0, precision == Precision::Tf32 && ca.min(cb) >= 4, "{case}");
+                    if s.wm > 0 {
+                        let warps = s.t * (s.ba / (16 * s.wm)) * (s.bb / (8 * s.wn));
+                        assert!(s.ba % (16 * s.wm) == 0 && s.bb % (8 * s.wn) == 0 && threads as i32 == 32 * warps, "{case}");
+                        assert!(s.wm <= 2 && s.wn <= 4 && s.wm * s.wn * s.t <= 16, "{case}");
+                    }
                 }
             }
         }

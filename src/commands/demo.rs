@@ -12,7 +12,7 @@ use trainyard_server::ServerConfig;
 use trainyard_wire::client::Client;
 use trainyard_wire::run::Run;
 use trainyard_wire::{Page, RunId, RunState};
-use trainyard_worker::DeviceChoice;
+use trainyard_worker::{DeviceChoice, Precision};
 
 use super::watch::{Watched, until_finished};
 use crate::context::Context;
@@ -40,8 +40,15 @@ pub(crate) struct DemoArgs {
 impl DemoArgs {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let stop = signals::stop_on_signal()?;
-        let workers =
-            WorkersConfig { count: 1, threads: None, memory: None, device: DeviceChoice::Auto, log: context.log, log_filter: "warn" };
+        let workers = WorkersConfig {
+            count: 1,
+            threads: None,
+            memory: None,
+            device: DeviceChoice::Auto,
+            gpu_precision: Precision::Fp32,
+            log: context.log,
+            log_filter: "warn",
+        };
         let yard = Yard::start(ServerConfig::new(&self.data_dir), &workers).await?;
         let outcome = self.train_and_report(&yard, &stop, context).await;
         yard.shutdown().await;

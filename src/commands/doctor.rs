@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use trainyard_worker::DeviceChoice;
+use trainyard_worker::doctor::cases::Tolerance;
 use trainyard_worker::doctor::{Report, examine};
+use trainyard_worker::{DeviceChoice, Precision};
 
 use super::worker::user_cache;
 use crate::context::Context;
@@ -15,6 +16,9 @@ pub(crate) struct DoctorArgs {
     /// What to look at: auto, cpu or cuda
     #[arg(long, default_value_t)]
     device: DeviceChoice,
+    /// How a GPU multiplies: fp32, or tf32 for tensor cores
+    #[arg(long, env = "TRAINYARD_GPU_PRECISION", value_name = "PRECISION", default_value_t)]
+    gpu_precision: Precision,
 }
 
 impl DoctorArgs {
@@ -23,7 +27,7 @@ impl DoctorArgs {
         let kernels = user_cache()?.join("kernels");
         let quiet = context.json();
         let examined = tokio::task::spawn_blocking(move || {
-            examine(self.device, &kernels, move |what| {
+            examine(self.device, self.gpu_precision, &kernels, move |what| {
                 if !quiet {
                     eprintln!("{what}")
                 }
@@ -42,8 +46,8 @@ fn text(report: &Report) -> String {
         cases.row([case.name.clone(), format!("{:.1e}", case.worst), case.tensor.clone(), verdict]);
     }
     let yes = |holds: Option<&bool>| if holds == Some(&true) { "yes".to_owned() } else { "NO".to_owned() };
-    let mut steps =
-        Table::new(&["NETWORK", "MS A STEP", "IMAGES A SECOND", "MULTIPLY-ADDS A SECOND", "OF FP32 LIMIT", "SAME BITS", "RESUMES"]);
+    let limit = format!("OF {} LIMIT", report.precision.to_uppercase());
+    let mut steps = Table::new(&["NETWORK", "MS A STEP", "IMAGES A SECOND", "MULTIPLY-ADDS A SECOND", &limit, "SAME BITS", "RESUMES"]);
     for (index, step) in report.steps.iter().enumerate() {
         steps.row([
             step.network.to_owned(),
@@ -57,7 +61,12 @@ fn text(report: &Report) -> String {
     }
     let readings: Vec<String> = report.readings.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let verdict = if report.ok { "everything is right" } else { "something is wrong" };
-    let mut parts = vec![format!("trains on {}", report.device), cases.to_string(), steps.to_string()];
+    let mut held = format!("in {}, held to {:.0e}", report.precision.to_uppercase(), report.tolerance.values);
+    if report.precision != "fp32" {
+        let Tolerance { gradients, parameters, best_case, .. } = report.tolerance;
+        held += &format!(", in gradients to {gradients}, in parameters to {parameters:.0e}, and in the best case to {best_case:.0e}");
+    }
+    let mut parts = vec![format!("trains on {}", report.device), held, cases.to_string(), steps.to_string()];
     parts.extend((!readings.is_empty()).then(|| readings.join(", ")));
     parts.push(verdict.to_owned());
     parts.join("\n\n")

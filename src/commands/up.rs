@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use trainyard_worker::DeviceChoice;
+use trainyard_worker::{DeviceChoice, Precision};
 
 use super::server::{ServingArgs, end_without_writing};
 use super::units;
@@ -28,6 +28,9 @@ pub(crate) struct UpArgs {
     /// Where to train: auto, cpu or cuda
     #[arg(long, default_value_t)]
     device: DeviceChoice,
+    /// How a GPU multiplies: fp32, or tf32 for tensor cores, which are faster and keep 10 bits of each factor's mantissa
+    #[arg(long, env = "TRAINYARD_GPU_PRECISION", value_name = "PRECISION", default_value_t)]
+    gpu_precision: Precision,
 }
 
 impl UpArgs {
@@ -38,6 +41,7 @@ impl UpArgs {
             threads: self.threads.map(usize::from),
             memory: self.worker_memory,
             device: self.device,
+            gpu_precision: self.gpu_precision,
             log: context.log,
             log_filter: "info",
         };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use trainyard_worker::{DeviceChoice, WorkerConfig};
+use trainyard_worker::{DeviceChoice, Precision, WorkerConfig};
 
 use super::{STOP_BOUND, units};
 use crate::UsageError;
@@ -36,6 +36,9 @@ pub(crate) struct WorkerArgs {
     /// Where to train: auto, cpu or cuda
     #[arg(long, default_value_t)]
     device: DeviceChoice,
+    /// How a GPU multiplies: fp32, or tf32 for tensor cores, which are faster and keep 10 bits of each factor's mantissa
+    #[arg(long, env = "TRAINYARD_GPU_PRECISION", value_name = "PRECISION", default_value_t)]
+    gpu_precision: Precision,
     /// Where fetched datasets are kept; a folder of the user's cache unless given
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -54,6 +57,7 @@ impl WorkerArgs {
             server: self.server,
             token: read_token(&self.token_file)?,
             device: self.device,
+            gpu_precision: self.gpu_precision,
             threads: self.threads.map(usize::from),
             memory_bytes: self.memory.or_else(|| machine_share(1)),
             cache_dir: match self.cache_dir {

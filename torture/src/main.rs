@@ -16,7 +16,7 @@ use trainyard_torture::figures::Summary;
 use trainyard_torture::process::scratch;
 use trainyard_torture::zombies::undead;
 use trainyard_torture::{failures, histories, power_cut, server_kills, worker_kills, zombies};
-use trainyard_worker::{DeviceChoice, WorkerConfig};
+use trainyard_worker::{DeviceChoice, Precision, WorkerConfig};
 
 /// Kills servers and workers, stops them, cuts their power, and compares what is stored with what was acknowledged.
 #[derive(Debug, Parser)]
@@ -264,6 +264,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 server,
                 token: token(&token_file)?,
                 device,
+                gpu_precision: Precision::Fp32,
                 threads: Some(threads),
                 cache_dir,
                 claim_at_once: 64,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use trainyard_gpu::Precision;
+
 use crate::networks::DeviceChoice;
 
 /// The settings of one worker process.
@@ -13,6 +15,8 @@ pub struct WorkerConfig {
     pub token: String,
     /// What networks are trained on.
     pub device: DeviceChoice,
+    /// How a GPU makes products; the CPU has FP32.
+    pub gpu_precision: Precision,
     /// Cores that training may take; `RAYON_NUM_THREADS`, or all of them, where it is not given.
     pub threads: Option<usize>,
     /// Bytes that the process may take, [`OWN_BYTES`](crate::OWN_BYTES) of them for itself; no bound where it is not given.

@@ -16,3 +16,4 @@ pub mod trainers;
 pub use agent::{OWN_BYTES, WorkerError, machine_bytes, run};
 pub use config::WorkerConfig;
 pub use networks::DeviceChoice;
+pub use trainyard_gpu::Precision;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use trainyard_gpu_emulator::Emulator;
-use trainyard_worker::doctor::cases::{Case, flat};
+use trainyard_worker::doctor::cases::{Case, Tolerance, flat};
 use trainyard_worker::kernels::blocked::Isa;
 use trainyard_worker::networks::functional::cross_entropy;
 use trainyard_worker::networks::{CardNetwork, ColourizationNetwork, FastNetwork, ReadableNetwork};
@@ -20,7 +20,7 @@ fn check_train_logits(case: &Case<'_>) -> Vec<String> {
     let mut network = ReadableNetwork::new(&case.config().unwrap(), &Device::Cpu).unwrap();
     let start = case.start(&network.layout().parameters).unwrap();
     network.load_parameters(&start).unwrap();
-    let mut report = case.report();
+    let mut report = case.report(Tolerance::FP32);
     let (x, y) = case.input().unwrap();
     let logits = network.train_logits(&x).unwrap();
     report.compare(case, "train_logits", &flat(&logits).unwrap()).unwrap();
@@ -31,7 +31,7 @@ fn check_train_logits(case: &Case<'_>) -> Vec<String> {
 /// Runs one training step as the script did and returns what does not agree.
 fn check(case: &Case<'_>, implementation: &str, mut network: Box<dyn ColourizationNetwork>) -> Vec<String> {
     let layout = network.layout().clone();
-    let report = case.check(network.as_mut()).unwrap();
+    let report = case.check(network.as_mut(), Tolerance::FP32).unwrap();
     assert_eq!(report.compared, 2 + 2 * layout.parameters.entries().len() + layout.buffers.entries().len());
     println!("{} {implementation}: worst relative error {:.1e} in {}", case.name, report.worst, report.tensor);
     report.failures.into_iter().map(|failure| format!("{implementation}: {failure}")).collect()

@@ -2,14 +2,15 @@
 //!
 //! The kernels are the sources that run on a card, compiled as C++; threads of a block are fibers (`emulate.cpp`). Memory is full of NaN
 //! when it is given out and has guards at both ends, which are checked after each launch. [`Emulator::shuffled`] runs launches, blocks
-//! and threads in another order, within what programs and barriers promise: all results must be the same bits.
+//! and threads in another order, within what programs and barriers promise: all results must be the same bits. Where a card's tensor
+//! cores multiply, so does the emulator, with each lane of a warp bringing what PTX says it holds.
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use trainyard_gpu::driver::{Driver, Launch, Memory, Program, Queue};
-use trainyard_gpu::{GpuError, Result};
+use trainyard_gpu::{GpuError, Precision, Result};
 
 const GUARD: usize = 64;
 const GUARD_BYTE: u8 = 0xa5;
@@ -24,7 +25,14 @@ unsafe extern "C" {
         arguments: *const c_void,
         shape: *const i32,
         seed: u64,
+        exact: bool,
     ) -> *const c_char;
+
+    #[cfg(test)]
+    fn trainyard_to_tf32(x: f32) -> f32;
+
+    #[cfg(test)]
+    fn trainyard_multiply_add(a: *const [f32; 4], b: *const [f32; 2], c: *mut [f32; 4]);
 }
 
 /// A piece of memory between guards. Kernels write to it through its address, as a card would, so it is never borrowed.
@@ -85,6 +93,8 @@ impl Memory for Piece {
 #[derive(Debug, Default)]
 pub struct Emulator {
     seed: u64,
+    precision: Precision,
+    exact: bool,
     pieces: Mutex<Vec<Weak<Piece>>>,
     most_bytes: Option<usize>,
     fails_at: Option<u64>,
@@ -103,6 +113,18 @@ impl Emulator {
         Arc::new(Self { seed, ..Self::default() })
     }
 
+    /// With tensor cores for TF32, in the usual order (0) or another.
+    #[must_use]
+    pub fn tf32(seed: u64) -> Arc<Self> {
+        Arc::new(Self { seed, precision: Precision::Tf32, ..Self::default() })
+    }
+
+    /// With tensor cores that take operands as they are, without rounding them: what comes out is FP32's, if all is in its place.
+    #[must_use]
+    pub fn exact_tf32() -> Arc<Self> {
+        Arc::new(Self { precision: Precision::Tf32, exact: true, ..Self::default() })
+    }
+
     /// With so much memory.
     #[must_use]
     pub fn with_memory(most_bytes: usize) -> Arc<Self> {
@@ -119,6 +141,10 @@ impl Emulator {
 impl Driver for Emulator {
     fn name(&self) -> String {
         "emulator".to_owned()
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Memory>> {
@@ -145,6 +171,7 @@ impl Driver for Emulator {
             launches: launches.to_vec(),
             memory: memory.to_vec(),
             seed: self.seed,
+            exact: self.exact,
         }))
     }
 }
@@ -167,6 +194,7 @@ struct EmulatorProgram {
     order: Vec<usize>,
     memory: Vec<Arc<dyn Memory>>,
     seed: u64,
+    exact: bool,
 }
 
 impl Program for EmulatorProgram {
@@ -214,7 +242,7 @@ impl Queue for EmulatorQueue {
         self.runs += 1;
         for _ in 0..times {
             for &index in &program.order {
-                launch(&program.launches[index], program.seed)?;
+                launch(&program.launches[index], program.seed, program.exact)?;
                 for memory in &program.memory {
                     // SAFETY: every memory of an emulator's program is a piece, with guards around its bytes.
                     let whole = unsafe {
@@ -237,7 +265,7 @@ impl Queue for EmulatorQueue {
 }
 
 #[allow(unsafe_code)]
-fn launch(launch: &Launch, seed: u64) -> Result<()> {
+fn launch(launch: &Launch, seed: u64, exact: bool) -> Result<()> {
     let kernel = CString::new(launch.kernel.function()).map_err(|error| GpuError::Input(error.to_string()))?;
     let shape = launch.kernel.shape();
     // SAFETY: the kernel's name, arguments and shape belong together, as this crate's launches are only made by trainyard-gpu; the
@@ -251,6 +279,7 @@ fn launch(launch: &Launch, seed: u64) -> Result<()> {
             launch.arguments.as_ptr().cast(),
             shape.as_ptr(),
             seed,
+            exact,
         )
     };
     if wrong.is_null() {
@@ -259,4 +288,72 @@ fn launch(launch: &Launch, seed: u64) -> Result<()> {
     // SAFETY: a string literal.
     let reason = unsafe { CStr::from_ptr(wrong) }.to_string_lossy();
     Err(GpuError::Device(format!("{:?}: {reason}", launch.kernel)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(unsafe_code)]
+    fn to_tf32(x: f32) -> f32 {
+        // SAFETY: a function of a number.
+        unsafe { trainyard_to_tf32(x) }
+    }
+
+    #[test]
+    fn a_number_is_rounded_to_the_nearest_of_ten_bits_and_ties_go_away_from_zero() {
+        let (one, unit) = (1.0f32, 2.0f32.powi(-10));
+        for (from, to) in [
+            (one, one),
+            (one + unit, one + unit),
+            (one + 0.5 * unit, one + unit),
+            (one + 1.5 * unit, one + 2.0 * unit),
+            (one + 0.499 * unit, one),
+            (2.0 - 0.25 * unit, 2.0),
+            (0.0, 0.0),
+            (f32::MAX, f32::INFINITY),
+            (f32::INFINITY, f32::INFINITY),
+        ] {
+            assert_eq!((to_tf32(from), to_tf32(-from)), (to, -to), "{from}");
+        }
+        assert!(to_tf32(f32::NAN).is_nan() && to_tf32(-0.0).is_sign_negative());
+        for bits in (0..0x7f00_0000u32).step_by(7_919) {
+            let (x, rounded) = (f32::from_bits(bits), to_tf32(f32::from_bits(bits)));
+            let half = f32::from_bits(bits & !0x1fff | 0x1000) - f32::from_bits(bits & !0x1fff);
+            assert!(rounded.to_bits() & 0x1fff == 0 && (rounded - x).abs() <= half, "{x:e} {rounded:e}");
+        }
+    }
+
+    /// Row and column of what a lane holds, as the PTX manual has it under "Matrix Fragments for mma.m16n8k8", `.tf32`.
+    #[test]
+    #[allow(unsafe_code)]
+    fn a_warps_product_is_that_of_the_matrices_which_its_lanes_hold() {
+        fn matrix<const ROWS: usize>(of: impl Fn(usize, usize) -> f32) -> [[f32; 8]; ROWS] {
+            std::array::from_fn(|row| std::array::from_fn(|column| of(row, column)))
+        }
+        let a = matrix::<16>(|row, column| (row * 8 + column) as f32 - 60.0);
+        let b = matrix::<8>(|row, column| ((row * 31 + column * 17) % 23) as f32 - 11.0);
+        let c = matrix::<16>(|row, column| (row * 5 + column * 3) as f32);
+        let accumulator = |lane: usize, i: usize| (lane / 4 + if i < 2 { 0 } else { 8 }, 2 * (lane % 4) + (i & 1));
+        let of_a: [[f32; 4]; 32] = std::array::from_fn(|lane| {
+            let (group, member) = (lane / 4, lane % 4);
+            [a[group][member], a[group + 8][member], a[group][member + 4], a[group + 8][member + 4]]
+        });
+        let of_b: [[f32; 2]; 32] = std::array::from_fn(|lane| [b[lane % 4][lane / 4], b[lane % 4 + 4][lane / 4]]);
+        let mut of_c: [[f32; 4]; 32] = std::array::from_fn(|lane| {
+            std::array::from_fn(|i| {
+                let (row, column) = accumulator(lane, i);
+                c[row][column]
+            })
+        });
+        // SAFETY: arrays of 32 lanes each.
+        unsafe { trainyard_multiply_add(of_a.as_ptr(), of_b.as_ptr(), of_c.as_mut_ptr()) };
+        for (lane, sums) in of_c.iter().enumerate() {
+            for (i, sum) in sums.iter().enumerate() {
+                let (row, column) = accumulator(lane, i);
+                let expected = c[row][column] + (0..8).map(|k| a[row][k] * b[k][column]).sum::<f32>();
+                assert_eq!(*sum, expected, "({row}, {column})");
+            }
+        }
+    }
 }

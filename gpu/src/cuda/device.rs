@@ -12,7 +12,7 @@ use super::graph::GraphProgram;
 use super::{Card, Compiler};
 use crate::driver::{Driver, Launch, Memory, Program, Queue};
 use crate::sources::{ENTRY, Instance, instances};
-use crate::{GpuError, Result};
+use crate::{GpuError, Precision, Result};
 
 /// The functions that are loaded.
 type Loaded = HashMap<Instance, usize>;
@@ -88,7 +88,7 @@ pub struct CudaDevice {
 
 #[allow(unsafe_code)]
 impl CudaDevice {
-    pub(super) fn open(ordinal: i32, compiler: Compiler) -> Result<Arc<Self>> {
+    pub(super) fn open(ordinal: i32, compiler: Compiler, wanted: Precision) -> Result<Arc<Self>> {
         let device = result::device::get(ordinal).map_err(unavailable("cuDeviceGet"))?;
         // SAFETY: the device is one of the driver's.
         let attribute =
@@ -96,13 +96,14 @@ impl CudaDevice {
         let mut driver = 0;
         // SAFETY: writes one integer.
         unsafe { sys::cuDriverGetVersion(&raw mut driver) }.result().map_err(unavailable("cuDriverGetVersion"))?;
+        let capability = (
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        );
         let card = Card {
             name: result::device::get_name(device).map_err(unavailable("cuDeviceGetName"))?,
             uuid: uuid(result::device::get_uuid(device).map_err(unavailable("cuDeviceGetUuid"))?),
-            capability: (
-                attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-                attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-            ),
+            capability,
             // SAFETY: the device is one of the driver's.
             memory: unsafe { result::device::total_mem(device) }.map_err(unavailable("cuDeviceTotalMem"))?,
             multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
@@ -114,6 +115,7 @@ impl CudaDevice {
             ),
             driver,
             compiler: compiler.version(),
+            precision: wanted.on(capability),
         };
         // SAFETY: the device is one of the driver's.
         let context = Context(unsafe { result::primary_ctx::retain(device) }.map_err(unavailable("cuDevicePrimaryCtxRetain"))?);
@@ -161,6 +163,10 @@ impl CudaDevice {
 impl Driver for CudaDevice {
     fn name(&self) -> String {
         self.card.name.clone()
+    }
+
+    fn precision(&self) -> Precision {
+        self.card.precision
     }
 
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Memory>> {

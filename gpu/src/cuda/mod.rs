@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use compile::{Compiler, Image};
 pub use device::CudaDevice;
 
-use crate::Result;
+use crate::{Precision, Result};
 
 /// What a card is, for logs and reports.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,16 +39,23 @@ pub struct Card {
     pub driver: i32,
     /// NVRTC's version.
     pub compiler: (i32, i32),
+    /// How it makes products here: as was wanted where its units can.
+    pub precision: Precision,
 }
 
 impl Card {
-    /// Products and sums of FP32 a second that its units could do, where the number of units is known.
+    /// Products and sums a second that its units could do, in its precision.
     #[must_use]
     pub fn flops(&self) -> f64 {
-        // 128 FP32 units a multiprocessor since 8.6 and on 9.0 and later; 64 on 7.x and 8.0.
-        let units = match self.capability {
-            (7, _) | (8, 0) => 64.0,
-            _ => 128.0,
+        // FP32: 128 units a multiprocessor since 8.6 and on 9.0 and later; 64 on 7.x and 8.0. TF32: what its tensor cores do of dense
+        // matrices; of 8.6, 8.9 and 12.0 those of workstations, GeForce cards do half of it.
+        let units = match (self.precision, self.capability) {
+            (Precision::Fp32, (7, _) | (8, 0)) => 64.0,
+            (Precision::Fp32, _) => 128.0,
+            (Precision::Tf32, (8, 0)) => 512.0,
+            (Precision::Tf32, (9, _)) => 1024.0,
+            (Precision::Tf32, (10, _)) => 2048.0,
+            (Precision::Tf32, _) => 256.0,
         };
         2.0 * units * f64::from(self.multiprocessors) * f64::from(self.clock_khz) * 1e3
     }
@@ -69,7 +76,12 @@ impl std::fmt::Display for Card {
             f,
             "{}, {gib:.0} GiB, sm_{major}{minor}, driver for CUDA {}.{}, NVRTC {}.{}",
             self.name, driver.0, driver.1, nvrtc.0, nvrtc.1
-        )
+        )?;
+        // What computed a run is told apart by these words, so they name what is not usual.
+        match self.precision {
+            Precision::Fp32 => Ok(()),
+            Precision::Tf32 => f.write_str(", TF32"),
+        }
     }
 }
 
@@ -83,13 +95,14 @@ pub fn look() -> Result<()> {
     libraries::compiler()
 }
 
-/// Opens the first card, with compiled kernels kept in `cache`.
+/// Opens the first card, with compiled kernels kept in `cache`. It makes products in the precision that is wanted where it can, else in
+/// FP32: see [`Card::precision`].
 ///
 /// # Errors
 /// [`crate::GpuError::Unavailable`] with a sentence about what was looked for and not found.
-pub fn find(cache: &Path) -> Result<Arc<CudaDevice>> {
+pub fn find(cache: &Path, precision: Precision) -> Result<Arc<CudaDevice>> {
     look()?;
-    CudaDevice::open(0, Compiler::new(cache)?)
+    CudaDevice::open(0, Compiler::new(cache)?, precision)
 }
 
 /// NVRTC alone, which needs no card: for checking that all kernels compile.
@@ -99,4 +112,30 @@ pub fn find(cache: &Path) -> Result<Arc<CudaDevice>> {
 pub fn compiler(cache: &Path) -> Result<Compiler> {
     libraries::compiler()?;
     Compiler::new(cache)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_says_tf32_and_its_limit_is_that_of_its_precision() {
+        let card = |precision, capability| Card {
+            name: "NVIDIA H100 80GB HBM3".to_owned(),
+            uuid: String::new(),
+            capability,
+            memory: 80 << 30,
+            multiprocessors: 132,
+            clock_khz: 1_980_000,
+            l2_bytes: 50 << 20,
+            memory_bus: (2_619_000, 5120),
+            driver: 13_000,
+            compiler: (13, 0),
+            precision,
+        };
+        let (fp32, tf32) = (card(Precision::Fp32, (9, 0)), card(Precision::Tf32, (9, 0)));
+        assert!(!fp32.to_string().contains("32,") && tf32.to_string() == format!("{fp32}, TF32"), "{fp32}; {tf32}");
+        assert!((fp32.flops() / 66.9e12 - 1.0).abs() < 0.01 && (tf32.flops() / fp32.flops() - 8.0).abs() < 1e-9);
+        assert!((card(Precision::Tf32, (8, 0)).flops() / card(Precision::Fp32, (8, 0)).flops() - 8.0).abs() < 1e-9);
+    }
 }

@@ -68,7 +68,7 @@ impl Builder<'_> {
             accumulate: stage.accumulates.into(),
             ..self.shape_of(packed, stage.output_shrink, stage.input_shrink)
         };
-        let (shape, grid, threads, shared) = tiles::convolve(shape, Epilogue::Backward, self.images);
+        let (shape, grid, threads, shared) = tiles::convolve(shape, Epilogue::Backward, self.images, self.driver.precision());
         let before = &self.buffers.stages[completed];
         let mut arguments = ConvolveArguments {
             input: [operand, Operand::default()],
@@ -123,7 +123,7 @@ impl Builder<'_> {
             lo: correlation.lo,
             ..CorrelateShape::default()
         };
-        let (shape, grid, threads, shared, images_per_split) = tiles::correlate(shape, self.images);
+        let (shape, grid, threads, shared, images_per_split) = tiles::correlate(shape, self.images, self.driver.precision());
         let arguments = CorrelateArguments {
             a: a.0,
             b: b.0,

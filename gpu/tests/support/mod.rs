@@ -3,9 +3,11 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use safetensors::SafeTensors;
-use trainyard_gpu::{NetworkKind, NetworkShape, NormPlaces, StagePlaces};
+use trainyard_gpu::{DataSet, Driver, Engine, NetworkKind, NetworkShape, NormPlaces, Optimizer, StagePlaces};
+use trainyard_gpu_emulator::Emulator;
 
 pub const KINDS: [NetworkKind; 3] = [NetworkKind::PoolUpsample, NetworkKind::ConvTranspose, NetworkKind::UNet];
 
@@ -131,4 +133,55 @@ impl Case {
     pub fn flat(&self, prefix: &str, pieces: &[(String, usize)]) -> Vec<f32> {
         pieces.iter().flat_map(|(name, _)| self.f32(&format!("{prefix}{name}"))).collect()
     }
+}
+
+/// `‖a − b‖/‖b‖`, 0 where both are zero.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let difference: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    let scale: f64 = b.iter().map(|b| f64::from(*b).powi(2)).sum();
+    if difference == 0.0 { 0.0 } else { (difference / scale).sqrt() }
+}
+
+/// Makes the step of every case; a tensor that is off by more than its tolerance is a failure. Returns the worst errors of the cases.
+pub fn check_cases(driver: impl Fn() -> Arc<Emulator>, tolerance: impl Fn(&str) -> f64) -> Vec<f64> {
+    let (mut failures, mut worsts) = (Vec::new(), Vec::new());
+    for case in Case::all() {
+        let network = case.network();
+        let driver = driver();
+        let [images, channels, height, width] = case.shape("x")[..] else { panic!("four dimensions") };
+        let data = DataSet::new(&*driver, &case.f32("x"), &case.u8("y"), channels, (height, width)).unwrap();
+        let mut engine = Engine::new(driver as Arc<dyn Driver>, &network.shape, (height, width), images).unwrap();
+        engine.set_parameters(&case.flat("before.", &network.parameters)).unwrap();
+        let running: Vec<f32> = network.start().1;
+        engine.set_running(&running).unwrap();
+        let batch: Vec<u32> = (0..images as u32).collect();
+        let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        let scores = engine.train(&data, std::slice::from_ref(&batch), &[adam.rates(1, 1e-3, 1.0)], Some(adam)).unwrap();
+        let mut worst = 0.0f64;
+        let mut compare = |name: &str, ours: &[f32]| {
+            let error = distance(ours, &case.f32(name));
+            worst = worst.max(error);
+            if error > tolerance(name) || error.is_nan() {
+                failures.push(format!("{}: {name} is off by {error:.2e}", case.name));
+            }
+        };
+        compare("loss", &[scores[0].loss() as f32]);
+        for (prefix, pieces, flat) in [
+            ("grad.", &network.parameters, engine.gradient().unwrap()),
+            ("after.", &network.parameters, engine.parameters().unwrap()),
+            ("after.", &network.running, engine.running().unwrap()),
+        ] {
+            let mut at = 0;
+            for (name, len) in pieces {
+                compare(&format!("{prefix}{name}"), &flat[at..at + len]);
+                at += len;
+            }
+        }
+        compare("eval_logits_after", &engine.logits(&data, &batch).unwrap());
+        println!("{}: worst relative error {worst:.1e}", case.name);
+        worsts.push(worst);
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    worsts
 }

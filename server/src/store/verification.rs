@@ -295,6 +295,8 @@ mod tests {
         assert_eq!(class(false, on("a"), on("a")), Some(DeterminismClass::DifferentOnThis));
         assert_eq!(class(false, on("a"), on("b")), Some(DeterminismClass::DifferentAcross));
         assert_eq!(class(true, Vec::new(), on("a")), None);
+        let tf32 = vec![Platform { build: "a".to_owned(), device: "cpu, TF32".to_owned() }];
+        assert_eq!(class(false, tf32, on("a")), Some(DeterminismClass::DifferentAcross));
         let both = [on("a"), on("b")].concat();
         assert_eq!(class(true, both.clone(), both), Some(DeterminismClass::SameAcross));
     }

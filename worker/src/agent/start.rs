@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicI64;
 
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
+use trainyard_gpu::Precision;
 use trainyard_wire::client::Client;
 use trainyard_wire::worker::Register;
 
@@ -30,8 +31,11 @@ use crate::trainers::{self, Card, Workshop};
 pub async fn run(config: WorkerConfig, stop: CancellationToken) -> Result<(), WorkerError> {
     memory::volunteer();
     let memory = Memory::new(config.memory_bytes);
-    let found = config.device.find(&config.cache_dir.join("kernels"))?;
+    let found = config.device.find(&config.cache_dir.join("kernels"), config.gpu_precision)?;
     tracing::info!(device = found.text, "trains on this device");
+    if config.gpu_precision == Precision::Tf32 && found.driver.as_ref().is_none_or(|driver| driver.precision() == Precision::Fp32) {
+        tracing::warn!(device = found.text, "there is no TF32 on this device: it computes in FP32");
+    }
     let threads = bound_threads(config.threads);
     let client = Client::new(&config.server, Some(config.token))?;
     let files = FileStore::open(&config.cache_dir, MOST_BYTES);

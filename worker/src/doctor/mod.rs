@@ -10,12 +10,13 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
+use trainyard_gpu::Precision;
 use trainyard_theory::network::{Architecture, NetworkConfig as Counted};
 use trainyard_wire::Spec;
 
 use crate::networks::{self, CardNetwork, ColourizationNetwork, DeviceChoice, Found, NetworkConfig, NetworkError};
 use crate::trainers::{Assignment, Card, Ended, Stop, TrainError, Workshop, train};
-use cases::{CASES, Case, CaseReport};
+use cases::{CASES, Case, CaseReport, Tolerance};
 use watcher::Watcher;
 
 /// The networks by the names of specs.
@@ -58,6 +59,10 @@ pub struct Report {
     pub device: String,
     /// Whether that is a GPU.
     pub gpu: bool,
+    /// How products of FP32 numbers are made: `fp32` or `tf32`.
+    pub precision: String,
+    /// What the cases are held to.
+    pub tolerance: Tolerance,
     /// The nine cases.
     pub cases: Vec<CaseReport>,
     /// Of each network, in the order of [`Report::steps`]: whether the same run comes to the same model twice.
@@ -83,7 +88,7 @@ pub struct StepReport {
     pub images_per_second: f64,
     /// Multiply-adds a second, counting those of the network as it is written: thrice the forward ones.
     pub multiply_adds_per_second: f64,
-    /// The share of the GPU's FP32 limit that these are.
+    /// The share of the GPU's limit in its precision that these are.
     pub of_limit: Option<f64>,
 }
 
@@ -91,8 +96,8 @@ pub struct StepReport {
 ///
 /// # Errors
 /// [`DoctorError`] where the device cannot be had or a run cannot be trained; wrong numbers are in the report.
-pub fn examine(choice: DeviceChoice, kernels: &Path, say: impl Fn(&str)) -> Result<Report, DoctorError> {
-    let found = choice.find(kernels)?;
+pub fn examine(choice: DeviceChoice, precision: Precision, kernels: &Path, say: impl Fn(&str)) -> Result<Report, DoctorError> {
+    let found = choice.find(kernels, precision)?;
     examine_found(&found, say)
 }
 
@@ -101,9 +106,13 @@ fn examine_found(found: &Found, say: impl Fn(&str)) -> Result<Report, DoctorErro
     if let Some(driver) = &found.driver {
         workshop = workshop.with_card(Card::new(std::sync::Arc::clone(driver), true).with_monitor(found.monitor.clone()));
     }
+    let precision = found.driver.as_ref().map_or(Precision::Fp32, |driver| driver.precision());
+    let tolerance = Tolerance::of(precision);
     let mut report = Report {
         device: found.text.clone(),
         gpu: found.driver.is_some(),
+        precision: precision.to_string(),
+        tolerance,
         cases: Vec::new(),
         deterministic: Vec::new(),
         resumes: Vec::new(),
@@ -114,7 +123,7 @@ fn examine_found(found: &Found, say: impl Fn(&str)) -> Result<Report, DoctorErro
     for (name, bytes) in CASES {
         say(&format!("PyTorch's case {name}"));
         let case = Case { name, bytes };
-        report.cases.push(case.check(network(found, &case.config()?)?.as_mut())?);
+        report.cases.push(case.check(network(found, &case.config()?)?.as_mut(), tolerance)?);
     }
     for (name, _) in NETWORKS {
         say(&format!("{name}: the same bits twice, and after a stop"));
@@ -129,6 +138,7 @@ fn examine_found(found: &Found, say: impl Fn(&str)) -> Result<Report, DoctorErro
     }
     report.readings = found.monitor.iter().flat_map(|monitor| monitor.read().values()).collect();
     let right = report.cases.iter().all(|case| case.failures.is_empty());
+    let right = right && report.cases.iter().any(|case| case.worst <= tolerance.best_case);
     report.ok = right && report.deterministic.iter().chain(&report.resumes).all(|&holds| holds);
     Ok(report)
 }

@@ -1,11 +1,11 @@
-//! Where networks are trained: `--device auto|cpu|cuda`, and what is there at run time.
+//! Where networks are trained: `--device auto|cpu|cuda`, `--gpu-precision fp32|tf32`, and what is there at run time.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
 use trainyard_gpu::monitor::{CardMonitor, Monitor};
-use trainyard_gpu::{Driver, cuda};
+use trainyard_gpu::{Driver, Precision, cuda};
 
 use super::{NetworkError, Result};
 
@@ -39,16 +39,16 @@ pub struct Found {
 }
 
 impl DeviceChoice {
-    /// Opens the device; compiled kernels are kept in `kernels`.
+    /// Opens the device; compiled kernels are kept in `kernels`. The precision is a GPU's: the CPU and a GPU that lacks it have FP32.
     ///
     /// # Errors
     /// [`NetworkError::Device`] where a GPU was asked for and none can be used.
-    pub fn find(self, kernels: &Path) -> Result<Found> {
+    pub fn find(self, kernels: &Path, precision: Precision) -> Result<Found> {
         let cpu = |text: String| Found { device: Device::Cpu, driver: None, monitor: None, card: None, text };
         match self {
             Self::Cpu => Ok(cpu("cpu".to_owned())),
-            Self::Auto => Ok(card(kernels).unwrap_or_else(|error| cpu(format!("cpu ({error})")))),
-            Self::Cuda => card(kernels).map_err(unusable),
+            Self::Auto => Ok(card(kernels, precision).unwrap_or_else(|error| cpu(format!("cpu ({error})")))),
+            Self::Cuda => card(kernels, precision).map_err(unusable),
             Self::CandleCuda => {
                 let device = Device::new_cuda(0)
                     .map_err(|error| NetworkError::Device(format!("candle opens no GPU ({error}); use --device cpu, or auto")))?;
@@ -77,11 +77,18 @@ fn unusable(error: trainyard_gpu::GpuError) -> NetworkError {
     NetworkError::Device(format!("{error}; use --device cpu, or auto"))
 }
 
-fn card(kernels: &Path) -> std::result::Result<Found, trainyard_gpu::GpuError> {
-    let device = cuda::find(kernels)?;
+fn card(kernels: &Path, wanted: Precision) -> std::result::Result<Found, trainyard_gpu::GpuError> {
+    let device = cuda::find(kernels, wanted)?;
     let card = device.card().clone();
     let monitor = CardMonitor::new(&card.uuid).map(|monitor| Arc::new(monitor) as Arc<dyn Monitor>);
-    Ok(Found { device: Device::Cpu, driver: Some(device), monitor, text: format!("cuda: {card}"), card: Some(card) })
+    let text = describe(&card, wanted);
+    Ok(Found { device: Device::Cpu, driver: Some(device), monitor, text, card: Some(card) })
+}
+
+/// A card in words, which also say what of the wishes it cannot fulfil.
+fn describe(card: &cuda::Card, wanted: Precision) -> String {
+    let lacks = if card.precision == wanted { "" } else { ", FP32 (TF32 takes compute capability 8.0 or later)" };
+    format!("cuda: {card}{lacks}")
 }
 
 impl std::str::FromStr for DeviceChoice {
@@ -116,8 +123,8 @@ mod tests {
     #[test]
     fn auto_and_cpu_always_open_and_auto_says_why_it_is_the_cpu() {
         let kernels = tempfile::tempdir().unwrap();
-        assert_eq!(DeviceChoice::Cpu.find(kernels.path()).unwrap().text, "cpu");
-        let found = DeviceChoice::Auto.find(kernels.path()).unwrap();
+        assert_eq!(DeviceChoice::Cpu.find(kernels.path(), Precision::Tf32).unwrap().text, "cpu");
+        let found = DeviceChoice::Auto.find(kernels.path(), Precision::Tf32).unwrap();
         assert!(found.driver.is_some() || found.text.starts_with("cpu (no "), "{}", found.text);
     }
 
@@ -127,10 +134,30 @@ mod tests {
         for choice in [DeviceChoice::Cuda, DeviceChoice::CandleCuda] {
             if let Err(error) = choice.check() {
                 assert!(error.to_string().contains("--device cpu"), "{error}");
-                let error = choice.find(kernels.path()).unwrap_err().to_string();
+                let error = choice.find(kernels.path(), Precision::Tf32).unwrap_err().to_string();
                 assert!(error.contains("--device cpu"), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_card_without_tf32_says_what_it_would_take() {
+        let card = |capability| cuda::Card {
+            name: "NVIDIA T4".to_owned(),
+            uuid: String::new(),
+            capability,
+            memory: 16 << 30,
+            multiprocessors: 40,
+            clock_khz: 1_590_000,
+            l2_bytes: 4 << 20,
+            memory_bus: (5_001_000, 256),
+            driver: 13_000,
+            compiler: (13, 0),
+            precision: Precision::Tf32.on(capability),
+        };
+        let (old, new) = (describe(&card((7, 5)), Precision::Tf32), describe(&card((8, 0)), Precision::Tf32));
+        assert!(old.ends_with("NVRTC 13.0, FP32 (TF32 takes compute capability 8.0 or later)"), "{old}");
+        assert!(new.ends_with("NVRTC 13.0, TF32"), "{new}");
     }
 
     #[test]

@@ -37,8 +37,8 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 
 /// Whether all agree. Where a rectifier or a pooling window is within rounding of a tie, the two may decide differently, and one pixel's
 /// gradient takes another way: that is rare, and other weights show that it was that.
-fn agree(config: &NetworkConfig, batch: &(Tensor, Tensor)) -> bool {
-    let mut card = CardNetwork::new(config, Emulator::new()).unwrap();
+fn agree(config: &NetworkConfig, batch: &(Tensor, Tensor), emulator: Arc<Emulator>) -> bool {
+    let mut card = CardNetwork::new(config, emulator).unwrap();
     let mut readable = ReadableNetwork::new(config, &Device::Cpu).unwrap();
     let ((a, own), (b, reference)) = (step(&mut card, batch), step(&mut readable, batch));
     assert!((a - b).abs() <= 1e-5 * b.abs(), "{config:?}: {a} {b}");
@@ -53,8 +53,10 @@ fn agree(config: &NetworkConfig, batch: &(Tensor, Tensor)) -> bool {
 }
 
 fn compare(config: &NetworkConfig, batch: &(Tensor, Tensor)) {
-    let agrees = (3..6).any(|seed| agree(&NetworkConfig { seed, ..config.clone() }, batch));
-    assert!(agrees, "{config:?}: no weights have the readable network's gradient");
+    for emulator in [Emulator::new, Emulator::exact_tf32] {
+        let agrees = (3..6).any(|seed| agree(&NetworkConfig { seed, ..config.clone() }, batch, emulator()));
+        assert!(agrees, "{config:?}: no weights have the readable network's gradient");
+    }
 }
 
 #[test]

@@ -87,6 +87,26 @@ fn a_run_that_stops_on_the_gpu_goes_on_there_to_the_same_bytes() {
 }
 
 #[test]
+fn a_run_in_tf32_goes_on_to_the_same_bytes_and_says_where_it_leaves_fp32() {
+    let assignment = spec(|spec| {
+        spec["network"]["num_filters"] = json!(4);
+        spec["epochs"] = json!(1);
+    });
+    let whole = completed(&assignment, &with(Emulator::tf32(0), true));
+    let first = MemorySession::stopping_at(1, Stop::Release);
+    assert_eq!(train(&assignment, &with(Emulator::tf32(0), true), &first).unwrap(), Ended::Stopped(Stop::Release));
+    let rest = Assignment { checkpoint: first.last_checkpoint(), ..assignment.clone() };
+    let second = completed(&rest, &with(Emulator::tf32(9), true));
+    assert_eq!(second.artifact("model.safetensors"), whole.artifact("model.safetensors"));
+    assert!(!second.logs.borrow().iter().any(|line| line.contains("moves from")), "{:?}", second.logs.borrow());
+    let moved = completed(&rest, &with(Emulator::new(), true));
+    assert!(moved.logs.borrow().iter().any(|line| line.contains("moves from the GPU in TF32 to the GPU")), "{:?}", moved.logs.borrow());
+    assert_ne!(moved.artifact("model.safetensors"), whole.artifact("model.safetensors"));
+    let loss = |session: &MemorySession| session.series("val_loss")[0].1;
+    assert!((loss(&moved) - loss(&whole)).abs() < 1e-2 * loss(&whole), "{} {}", loss(&moved), loss(&whole));
+}
+
+#[test]
 fn a_run_may_move_between_gpu_and_cpu_at_a_checkpoint_and_says_so() {
     let assignment = spec(|_| ());
     let whole = completed(&assignment, &workshop());

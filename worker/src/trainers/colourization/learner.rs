@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
 use candle_nn::Optimizer as _;
-use trainyard_gpu::{BURST, Engine, GpuError, Optimizer, Rates, Reading};
+use trainyard_gpu::{BURST, Engine, GpuError, Optimizer, Precision, Rates, Reading};
 use trainyard_wire::run::LogLevel;
 use trainyard_wire::spec::ColourizationSpec;
 
@@ -112,7 +112,10 @@ impl Learner {
     pub(super) fn device(&self) -> Trainee {
         match self.place {
             Place::Cpu { .. } => Trainee::Cpu,
-            Place::Card(_) => Trainee::Gpu,
+            Place::Card(ref card) => match card.engine.driver().precision() {
+                Precision::Fp32 => Trainee::Gpu,
+                Precision::Tf32 => Trainee::GpuTf32,
+            },
         }
     }
 

@@ -65,6 +65,7 @@ pub(super) enum Trainee {
     #[default]
     Cpu,
     Gpu,
+    GpuTf32,
 }
 
 impl std::fmt::Display for Trainee {
@@ -72,6 +73,7 @@ impl std::fmt::Display for Trainee {
         f.write_str(match self {
             Self::Cpu => "CPU",
             Self::Gpu => "GPU",
+            Self::GpuTf32 => "GPU in TF32",
         })
     }
 }

@@ -13,7 +13,7 @@ use support::{Yard, jobs, process};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use trainyard_wire::client::{Client, RunQuery};
-use trainyard_wire::metric::MetricHistory;
+use trainyard_wire::metric::{MACHINE, MetricHistory, TIMES};
 use trainyard_wire::run::Run;
 use trainyard_wire::{RunId, RunState};
 
@@ -37,8 +37,7 @@ async fn runs(client: &Client) -> BTreeMap<RunId, Run> {
 
 /// The points of every metric that does not tell the time something took, as bits.
 fn points(history: MetricHistory) -> Vec<(String, u64, u64)> {
-    let timed = ["epoch_seconds", "step_ms", "images_per_second"];
-    let lasting = history.series.into_iter().filter(|series| !timed.contains(&series.name.as_str()));
+    let lasting = history.series.into_iter().filter(|series| ![&TIMES[..], &MACHINE].concat().contains(&series.name.as_str()));
     lasting
         .flat_map(|series| series.points.into_iter().map(move |point| (series.name.clone(), point.step, point.value.0.to_bits())))
         .collect()

@@ -6,14 +6,13 @@ mod support;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use support::{Yard, eventually, jobs, process};
-use trainyard_wire::metric::MetricHistory;
+use trainyard_wire::metric::{MACHINE, MetricHistory, TIMES};
 use trainyard_wire::worker::Report;
 use trainyard_wire::{Attempt, RunId, RunState};
 
 /// Every point of every metric that does not tell the time something took.
 fn points(history: &MetricHistory) -> Vec<(String, u64, f64)> {
-    let timed = ["epoch_seconds", "step_ms", "images_per_second"];
-    let lasting = history.series.iter().filter(|series| !timed.contains(&series.name.as_str()));
+    let lasting = history.series.iter().filter(|series| ![&TIMES[..], &MACHINE].concat().contains(&series.name.as_str()));
     lasting.flat_map(|series| series.points.iter().map(|point| (series.name.clone(), point.step, point.value.0))).collect()
 }
 

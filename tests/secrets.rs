@@ -8,8 +8,10 @@ use std::path::Path;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use support::receiver::{Answer, Receiver};
 use support::{Process, Yard, eventually, jobs, process};
 use trainyard_wire::RunState;
+use trainyard_wire::webhook::{CreateWebhook, all_ends};
 
 /// All files under `folder` whose bytes hold `secret`.
 fn files_with(folder: &Path, secret: &[u8]) -> Vec<String> {
@@ -86,6 +88,56 @@ async fn secrets_are_in_no_log_no_error_no_answer_and_no_file_but_their_own() {
     let hash = Sha256::digest(secrets[2].as_bytes());
     assert!(!files_with(&yard.data_dir(), &hash).is_empty(), "the token's hash is stored");
     assert_eq!(yard.cli(&["tokens", "list", "--json"]).await.success().matches("secret").count(), 0);
+}
+
+#[tokio::test]
+async fn a_webhooks_key_is_in_the_database_and_nowhere_else() {
+    let receiver = Receiver::start(Answer::Status(500)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let host = receiver.host();
+    let arguments = ["server", "--listen", "127.0.0.1:0", "--webhook-host", &host, "--data-dir"];
+    let server = Process::start_in("server", folder.path(), &arguments, &[&data], &[("RUST_LOG", Path::new("trace"))]);
+    let url = eventually("the server's address", async || {
+        let printed = server.stdout();
+        printed.lines().find_map(|line| line.strip_prefix("address")).map(|url| url.trim().to_owned())
+    })
+    .await;
+    let admin = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
+    let client = trainyard_wire::client::Client::new(&url, Some(admin.clone())).unwrap();
+    let wanted = CreateWebhook { url: receiver.url(), name: None, states: all_ends(), project: None, tags: [].into() };
+    let created = client.create_webhook(&wanted).await.unwrap();
+    let key = created.secret.strip_prefix("whsec_").unwrap();
+    let id = created.webhook.id;
+
+    // Messages that fail, a request that is refused, every question there is.
+    let http = reqwest::Client::new();
+    let mut answers = Vec::new();
+    client.test_webhook(id).await.unwrap();
+    receiver.until(1).await;
+    eventually("the failure to be noted", async || {
+        let told = client.deliveries(id, 10).await.unwrap().items;
+        (told[0].attempts == 1).then_some(())
+    })
+    .await;
+    for path in ["webhooks", "webhooks/1", "webhooks/1/deliveries", "tokens", "openapi.json"] {
+        answers.push(http.get(format!("{url}/v1/{path}")).bearer_auth(&admin).send().await.unwrap().text().await.unwrap());
+    }
+    answers.push(http.get(format!("{url}/metrics")).bearer_auth(&admin).send().await.unwrap().text().await.unwrap());
+    let refused = http.post(format!("{url}/v1/webhooks")).bearer_auth(&admin).json(&json!({"url": "http://evil.example/", "secret": key}));
+    answers.push(refused.send().await.unwrap().text().await.unwrap());
+    for message in receiver.received() {
+        answers.extend([format!("{:?}", message.headers), message.body]);
+    }
+    let log = server.stderr();
+    assert!(log.contains("/v1/webhooks"), "nothing was logged");
+    answers.push(log);
+    answers.push(server.stdout());
+    for answer in answers {
+        assert!(!answer.contains(key), "the key is in {answer}");
+    }
+    let files = files_with(&data, key.as_bytes());
+    assert!(!files.is_empty() && files.iter().all(|file| file.starts_with("trainyard.db")), "{files:?}");
 }
 
 #[tokio::test]

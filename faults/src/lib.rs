@@ -75,6 +75,10 @@ named!(
         UploadAnswered = "upload.answered",
         /// A worker was given runs, and has not begun them.
         ClaimAnswered = "claim.answered",
+        /// A message to a webhook is about to be sent.
+        DeliverySend = "delivery.send",
+        /// A webhook's receiver has answered, and nothing notes it yet.
+        DeliveryAnswered = "delivery.answered",
         /// A worker's dataset file is fsynced and has not its name yet.
         CacheRename = "cache.rename",
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use trainyard_wire::retention::RetentionPolicy;
 
 use crate::store::DELETED_KEPT;
+use crate::webhooks::WebhookHost;
 
 /// Everything [`Server::start`](crate::Server::start) needs to know.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct ServerConfig {
     pub retention: Option<RetentionPolicy>,
     /// How long a deleted run can be restored before it is removed for good.
     pub deleted_kept: Duration,
+    /// The hosts that webhooks may name; none unless given.
+    pub webhook_hosts: Vec<WebhookHost>,
     pub limits: Limits,
 }
 
@@ -42,6 +45,7 @@ impl ServerConfig {
             worker_token_file: None,
             retention: None,
             deleted_kept: DELETED_KEPT,
+            webhook_hosts: Vec::new(),
             limits: Limits::default(),
         }
     }

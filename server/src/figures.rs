@@ -8,6 +8,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Mutex;
 use trainyard_wire::RunState;
+use trainyard_wire::webhook::DeliveryState;
 
 use crate::store::{Store, StoreError};
 
@@ -22,6 +23,8 @@ const IMAGES: &str = "trainyard_images_per_second";
 const WORKERS: &str = "trainyard_workers";
 const SUBSCRIBERS: &str = "trainyard_event_subscribers";
 const REVISION: &str = "trainyard_revision";
+const DELIVERIES: &str = "trainyard_webhook_deliveries_total";
+const DELIVERIES_WAITING: &str = "trainyard_webhook_deliveries_waiting";
 
 /// Tells the recorder what the figures are.
 pub(crate) fn describe() {
@@ -35,6 +38,15 @@ pub(crate) fn describe() {
     describe_gauge!(WORKERS, Unit::Count, "Workers that were heard of within a lease's time");
     describe_gauge!(SUBSCRIBERS, Unit::Count, "Streams of events that are open");
     describe_gauge!(REVISION, Unit::Count, "The last committed revision");
+    describe_counter!(
+        DELIVERIES,
+        Unit::Count,
+        "Messages that were sent to webhooks: delivered, waiting (the attempt failed and is repeated) or given up"
+    );
+    describe_gauge!(DELIVERIES_WAITING, Unit::Count, "Messages to webhooks that are still to be delivered");
+    for &state in DeliveryState::ALL {
+        counter!(DELIVERIES, "outcome" => state.as_str()).absolute(0);
+    }
     // From the start on, so that the first loss is a change and not a beginning.
     counter!(LEASES_LOST).absolute(0);
 }
@@ -52,6 +64,7 @@ pub(crate) async fn scrape(store: &Store, recorder: &PrometheusHandle) -> Result
     gauge!(IMAGES).set(store.images_per_second().await?);
     gauge!(WORKERS).set(store.workers().await?.len() as f64);
     gauge!(SUBSCRIBERS).set(store.subscribers() as f64);
+    gauge!(DELIVERIES_WAITING).set(store.waiting_count().await? as f64);
     gauge!(REVISION).set(store.revision().0 as f64);
     recorder.run_upkeep();
     Ok(recorder.render())
@@ -68,4 +81,9 @@ pub(crate) fn claimed(took: Duration) {
 
 pub(crate) fn leases_lost(count: u64) {
     counter!(LEASES_LOST).increment(count);
+}
+
+/// A message was sent to a webhook, and this became of it.
+pub(crate) fn delivery_attempted(state: DeliveryState) {
+    counter!(DELIVERIES, "outcome" => state.as_str()).increment(1);
 }

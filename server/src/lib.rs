@@ -12,6 +12,7 @@
 //! - `telemetry`: the figures of `/metrics`
 //! - [`tools`]: the calculators of `/v1/tools`
 //! - `tokens`: secrets and the files that hold the first ones
+//! - [`webhooks`]: who is told of the ends of runs, and how
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admission;
@@ -30,6 +31,7 @@ pub mod store;
 mod telemetry;
 mod tokens;
 pub mod tools;
+pub mod webhooks;
 
 pub use config::{Limits, ServerConfig};
 pub use server::{Server, StartError};

@@ -22,6 +22,7 @@ use crate::http::{self, connections};
 use crate::store::{NewToken, OpenError, Store, StoreError, StoreOptions};
 use crate::telemetry;
 use crate::tokens::{self, Secret, TokenFileError};
+use crate::webhooks::{Sender, WebhookHosts};
 
 /// How long [`Server::shutdown`] waits for requests in hand.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ pub enum StartError {
     Token(#[from] TokenFileError),
     #[error("the API's description cannot be written: {0}")]
     Document(#[from] serde_json::Error),
+    #[error("webhooks cannot be sent: {0}")]
+    Webhooks(reqwest::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
 }
@@ -51,6 +54,7 @@ pub struct Server {
     stop: CancellationToken,
     abort: CancellationToken,
     serving: JoinHandle<()>,
+    sending: JoinHandle<()>,
 }
 
 /// Connections that may wait to be accepted, however few are served.
@@ -104,6 +108,8 @@ impl Server {
         let address = listener.local_addr().map_err(listen_error)?;
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let endpoints = http::endpoints();
+        let webhook_hosts = Arc::new(WebhookHosts(config.webhook_hosts.clone()));
+        let sender = Sender::new(store.clone(), Arc::clone(&webhook_hosts)).map_err(StartError::Webhooks)?;
         let app = Arc::new(App {
             store: store.clone(),
             limits: Arc::new(config.limits.clone()),
@@ -114,13 +120,15 @@ impl Server {
             parsers: Semaphore::new(PARSERS),
             subscribers: Arc::new(Semaphore::new(config.limits.subscribers)),
             backups: Arc::new(Semaphore::new(1)),
+            webhook_hosts,
         });
+        let sending = tokio::spawn(sender.run(stop.clone()));
         tokio::spawn(telemetry::upkeep(app.metrics.clone(), stop.clone()));
         // What a server prints ends in its log, and a token that was given in advance has no need to be told.
         let link_token = config.admin_token_file.is_none().then_some(admin_token);
         let router = http::router(endpoints, app, HostPolicy::new(&config.allowed_hosts));
         let serving = tokio::spawn(connections::serve(listener, router, config.limits, stop.clone(), abort.clone()));
-        Ok(Self { address, link_token, admin_token_file, worker_token_file, store, stop, abort, serving })
+        Ok(Self { address, link_token, admin_token_file, worker_token_file, store, stop, abort, serving, sending })
     }
 
     /// Where the server listens, with the port that the system chose if 0 was asked for.
@@ -170,6 +178,9 @@ impl Server {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the accept loop ended badly");
             }
+        }
+        if let Err(error) = self.sending.await {
+            tracing::error!(%error, "the sender of webhooks ended badly");
         }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store did not close cleanly");

@@ -40,7 +40,7 @@ pub(crate) struct AnnotateArgs {
 }
 
 /// `NAME=VALUE`, or `NAME` alone with an empty value.
-fn tag(text: &str) -> Result<(String, String), String> {
+pub(super) fn tag(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     if name.is_empty() { Err("needs a name before the `=`".to_owned()) } else { Ok((name.to_owned(), value.to_owned())) }
 }

@@ -27,6 +27,7 @@ mod units;
 mod up;
 mod verify;
 mod watch;
+mod webhooks;
 mod worker;
 mod workers;
 
@@ -116,6 +117,9 @@ pub(crate) enum Command {
     /// Create, list or revoke bearer tokens
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
+    /// Create, list, test or delete webhooks, and see what became of their messages
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Write a running server's database and files into a tar archive that is a data folder once it is unpacked
     Backup(backup::BackupArgs),
     /// Check that the data folder of a stopped server, or an unpacked backup, is whole (exit code 0 or 1)
@@ -179,6 +183,7 @@ impl Command {
             Self::Artifacts(args) => args.run(context).await,
             Self::Datasets(command) => command.run(context).await,
             Self::Tokens(command) => command.run(context).await,
+            Self::Webhooks(command) => command.run(context).await,
             Self::Backup(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
             Self::Doctor(args) => args.run(context).await,

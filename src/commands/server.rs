@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
+use trainyard_server::webhooks::WebhookHost;
 use trainyard_server::{Server, ServerConfig};
 
 use super::prune::RetentionArgs;
@@ -27,6 +28,9 @@ pub(crate) struct ServingArgs {
     /// Host names, beside the loopback ones, under which clients may address the server
     #[arg(long = "allowed-host", num_args = 1.., value_name = "NAME")]
     pub allowed_hosts: Vec<String>,
+    /// Hosts that webhooks may name, each with a port unless it is 80 or 443; none unless given
+    #[arg(long = "webhook-host", num_args = 1.., value_name = "HOST")]
+    pub webhook_hosts: Vec<WebhookHost>,
     /// How long a worker holds a run without a heartbeat
     #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease_seconds: u64,
@@ -41,6 +45,7 @@ impl ServingArgs {
             allowed_hosts: self.allowed_hosts.clone(),
             lease: Duration::from_secs(self.lease_seconds),
             retention: self.retention.policy(),
+            webhook_hosts: self.webhook_hosts.clone(),
             ..ServerConfig::new(&self.data_dir)
         }
     }

@@ -12,6 +12,7 @@ pub mod faults;
 pub mod jobs;
 pub mod memory;
 pub mod process;
+pub mod receiver;
 pub mod sweeps;
 
 use std::path::{Path, PathBuf};

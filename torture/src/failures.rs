@@ -16,6 +16,7 @@ use trainyard_faults::{Place, VARIABLE, told};
 use trainyard_server::check;
 use trainyard_wire::client::{Client, UploadFile};
 use trainyard_wire::dataset::FileRole;
+use trainyard_wire::webhook::{CreateWebhook, DeliveryState, all_ends};
 use trainyard_wire::worker::{ClaimRequest, Register};
 use trainyard_wire::{JobId, RunId, RunState};
 
@@ -25,6 +26,7 @@ use crate::figures::Summary;
 use crate::history::History;
 use crate::load::{Load, hexadecimal, job};
 use crate::process::{Process, Site, eventually};
+use crate::receiver::Receiver;
 use crate::worker_kills::LASTING;
 use crate::{reader, server_kills};
 
@@ -122,6 +124,7 @@ impl Case<'_> {
             | Place::UploadAnswered
             | Place::ClaimAnswered
             | Place::CacheRename => self.in_a_worker(site).await,
+            Place::DeliverySend | Place::DeliveryAnswered => self.at_a_delivery(site).await,
         }
     }
 
@@ -251,6 +254,40 @@ impl Case<'_> {
             violations.push(Violation { breach: Breach::Damaged, detail: format!("after the next turn: {report:?}") });
         }
         Ok(violations)
+    }
+
+    /// A message to a webhook.
+    async fn at_a_delivery(&self, mut site: Site) -> anyhow::Result<Vec<Violation>> {
+        let receiver = Receiver::start().await?;
+        site.webhook_host = Some(receiver.host());
+        site.environment = self.environment(0);
+        let (mut server, _) = site.start_ready().await?;
+        site.environment.clear();
+        let client = site.client()?;
+        let webhook = CreateWebhook { url: receiver.url(), name: None, states: all_ends(), project: None, tags: Default::default() };
+        let webhook = client.create_webhook(&webhook).await?.webhook.id;
+        let run = client.submit(job("first", 1, 0).to_string().into_bytes(), None).await?.run_ids[0];
+        // The server may end before it can say that it is done.
+        let cancelled = client.run_action(run, "cancel").await;
+        ensure!(cancelled.is_ok() || self.kind == Kind::Abort, "the run is not cancelled: {cancelled:?}");
+        let log = site.log();
+        eventually("the place to be come to", async || self.failed(&log).ok()).await?;
+        if self.kind == Kind::Abort {
+            server.wait().await?;
+            (server, _) = site.start_ready().await?;
+        }
+        let delivered = eventually("the message to be delivered", async || {
+            let messages = client.deliveries(webhook, 10).await.ok()?.items;
+            messages.iter().all(|message| message.state == DeliveryState::Delivered).then_some(messages)
+        });
+        let messages = delivered.await?;
+        server.kill()?;
+        let received = receiver.received();
+        let is_one = messages.len() == 1 && messages[0].run_id == Some(run);
+        if is_one && !received.is_empty() && received.iter().all(|id| *id == messages[0].message_id) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Violation { breach: Breach::Lost, detail: format!("{messages:?} were told as {received:?}") }])
     }
 
     async fn in_a_worker(&self, site: Site) -> anyhow::Result<Vec<Violation>> {

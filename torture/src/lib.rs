@@ -5,7 +5,7 @@
 //!
 //! - [`history`] notes every request before it is sent and every answer; [`checker`] judges; [`reader`] reads what is stored
 //! - [`load`]: clients that outlive their server; [`fill`]: a server that has seen years
-//! - [`process`]: servers and workers that can be killed; [`dice`]: chance from a seed; [`figures`]: what comes out
+//! - [`receiver`]: where webhooks lead; [`process`]: servers and workers that can be killed; [`dice`]: chance from a seed; [`figures`]: what comes out
 //! - the batteries: [`server_kills`], [`worker_kills`], [`zombies`], [`failures`] (failpoints), [`power_cut`], [`histories`]
 //!
 //! Each battery has a short form in `tests/`, which CI runs every time, and a long form in the program `trainyard-torture`. That the
@@ -24,6 +24,7 @@ pub mod load;
 pub mod power_cut;
 pub mod process;
 pub mod reader;
+pub mod receiver;
 pub mod server_kills;
 pub mod worker_kills;
 pub mod zombies;

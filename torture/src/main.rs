@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use trainyard_server::store::{Store, StoreOptions};
+use trainyard_server::webhooks::WebhookHost;
 use trainyard_server::{Server, ServerConfig};
 use trainyard_torture::dice::fresh_seed;
 use trainyard_torture::figures::Summary;
@@ -131,6 +132,8 @@ enum Command {
         listen: SocketAddr,
         #[arg(long)]
         lease_seconds: u64,
+        #[arg(long)]
+        webhook_host: Option<WebhookHost>,
     },
     /// `trainyard worker`, which can be made to fail
     #[command(hide = true)]
@@ -251,9 +254,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let plan = power_cut::Plan { torture, folder, seed, time: Duration::from_millis(time_ms), cuts, environment };
             common.tell(&power_cut::run(&plan).await?)
         }
-        Command::Server { data_dir, listen, lease_seconds } => {
+        Command::Server { data_dir, listen, lease_seconds, webhook_host } => {
             let stop = stop_on_signal()?;
-            let config = ServerConfig { listen, lease: Duration::from_secs(lease_seconds), ..ServerConfig::new(data_dir) };
+            let (lease, webhook_hosts) = (Duration::from_secs(lease_seconds), webhook_host.into_iter().collect());
+            let config = ServerConfig { listen, lease, webhook_hosts, ..ServerConfig::new(data_dir) };
             let server = Server::start(config).await?;
             stop.cancelled().await;
             server.shutdown().await;

@@ -114,6 +114,8 @@ pub struct Site {
     pub port: u16,
     pub lease_seconds: u64,
     pub environment: Vec<(String, String)>,
+    /// The host that webhooks may name.
+    pub webhook_host: Option<String>,
 }
 
 impl Site {
@@ -123,7 +125,8 @@ impl Site {
         let mut dice = Dice::new(fresh_seed(), u64::from(std::process::id()));
         let ports = std::iter::repeat_with(|| PORTS.start + dice.below(u64::from(PORTS.end - PORTS.start)) as u16);
         let port = ports.take(1000).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).context("no port is free")?;
-        Ok(Self { program: program.to_owned(), folder: folder.to_owned(), port, lease_seconds, environment: Vec::new() })
+        let (program, folder) = (program.to_owned(), folder.to_owned());
+        Ok(Self { program, folder, port, lease_seconds, environment: Vec::new(), webhook_host: None })
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -142,7 +145,8 @@ impl Site {
     pub fn start(&self) -> anyhow::Result<Process> {
         let (data, listen, lease) = (self.data_dir(), format!("127.0.0.1:{}", self.port), self.lease_seconds.to_string());
         let data = data.to_str().context("the folder's name is not UTF-8")?;
-        let arguments = ["server", "--data-dir", data, "--listen", &listen, "--lease-seconds", &lease];
+        let mut arguments = vec!["server", "--data-dir", data, "--listen", &listen, "--lease-seconds", &lease];
+        arguments.extend(self.webhook_host.iter().flat_map(|host| ["--webhook-host", host]));
         Process::start(&self.program, &arguments, &self.environment, &self.log())
     }
 

@@ -57,6 +57,14 @@ id!(
     TokenId
 );
 id!(
+    /// An address that is told of the ends of runs.
+    WebhookId
+);
+id!(
+    /// A message to a webhook, counted over all of them.
+    DeliveryId
+);
+id!(
     /// The n-th claim of a run, counted from 1: the fencing number that every write of a worker carries.
     Attempt
 );

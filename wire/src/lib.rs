@@ -25,9 +25,10 @@ pub mod timestamp;
 pub mod token;
 pub mod tools;
 pub mod verification;
+pub mod webhook;
 pub mod worker;
 
-pub use ids::{Attempt, DatasetId, JobId, Revision, RunId, TokenId, WorkerId};
+pub use ids::{Attempt, DatasetId, DeliveryId, JobId, Revision, RunId, TokenId, WebhookId, WorkerId};
 pub use number::Number;
 pub use problem::{FieldError, Problem};
 pub use spec::Spec;

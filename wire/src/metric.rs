@@ -5,6 +5,13 @@ use utoipa::ToSchema;
 
 use crate::{Number, Revision, Timestamp};
 
+/// Metrics that tell how long something took.
+pub const TIMES: [&str; 3] = ["epoch_seconds", "images_per_second", "step_ms"];
+/// Metrics of what a run took of its machine, in the order in which they are shown: cores in use (1 is one core) and bytes of its worker's process; of a GPU
+/// the share of the time it was busy, the bytes in use, watts and degrees Celsius. They are recorded by the clock.
+pub const MACHINE: [&str; 6] =
+    ["cpu_utilization", "memory_bytes", "gpu_utilization", "gpu_memory_bytes", "gpu_power_watts", "gpu_temperature_celsius"];
+
 /// Points of one metric as a worker reports them: columns of equal length, which is a third of the bytes of rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -27,7 +27,19 @@ export class Charts {
     this.grid = el("div", { class: "chart-grid" });
     this.pickerList = el("div", { class: "picker-list" });
     const picker = el("fieldset", { class: "picker" }, el("legend", {}, "More metrics"), this.pickerList);
-    this.node = el("div", { class: "charts" }, this.grid, el("div", { class: "chart-tools" }, this.smoother(), picker));
+    this.machineGrid = el("div", { class: "chart-grid" });
+    this.machine = el("details", { class: "card machine-charts", hidden: true }, el("summary", {}, "System"), this.machineGrid);
+    this.machine.open = query.get("system") === "open";
+    this.machine.addEventListener("toggle", () => this.machineToggled());
+    this.node = el("div", { class: "charts" }, this.grid, el("div", { class: "chart-tools" }, this.smoother(), picker), this.machine);
+  }
+
+  /** The charts of the machine are asked for only while somebody looks at them. */
+  machineToggled() {
+    this.changed({ system: this.machine.open ? "open" : "" });
+    const before = new Set(this.charts.keys());
+    this.show();
+    for (const [name, chart] of this.charts) if (!before.has(name)) chart.ask();
   }
 
   smoother() {
@@ -66,7 +78,7 @@ export class Charts {
 
   /** The metrics that no standing chart draws, as check boxes. */
   showPicker() {
-    const further = this.known.filter((chart) => !chart.standing);
+    const further = this.known.filter((chart) => !chart.standing && !chart.section);
     reconcile(this.pickerList, this.pickerViews, further, (chart) => chart.name, (chart) => this.pickerItem(chart.name));
   }
 
@@ -83,9 +95,12 @@ export class Charts {
     return { node: el("label", { class: "picker-item" }, box, name), update() {} };
   }
 
-  /** Puts up the standing and the chosen charts, and takes the others away. */
+  /** Puts up the standing and the chosen charts, and those of the machine where they are looked at, and takes the others away. */
   show() {
-    const wanted = this.known.filter((chart) => chart.standing || this.chosen.has(chart.name));
+    const ofMachine = (chart) => chart.section === "machine";
+    this.machine.hidden = !this.known.some(ofMachine);
+    const isWanted = (chart) => (ofMachine(chart) ? this.machine.open : chart.standing || this.chosen.has(chart.name));
+    const wanted = this.known.filter(isWanted);
     const names = new Set(wanted.map((chart) => chart.name));
     for (const [name, chart] of this.charts) {
       if (names.has(name)) continue;
@@ -97,7 +112,7 @@ export class Charts {
       if (this.charts.has(chart.name)) continue;
       const view = new Chart(this.runId, chart, this.smoothing ?? 0);
       this.charts.set(chart.name, view);
-      this.grid.append(view.node);
+      (ofMachine(chart) ? this.machineGrid : this.grid).append(view.node);
     }
   }
 

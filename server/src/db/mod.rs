@@ -32,6 +32,7 @@ pub(crate) mod runs;
 pub(crate) mod tokens;
 pub(crate) mod verifications;
 pub(crate) mod views;
+pub(crate) mod webhooks;
 pub(crate) mod workers;
 
 use std::fmt::Display;

@@ -10,6 +10,7 @@ use super::credentials::Credentials;
 use super::documentation::Document;
 use crate::config::Limits;
 use crate::store::Store;
+use crate::webhooks::WebhookHosts;
 
 /// Shared by all requests.
 pub(crate) type Shared = Arc<App>;
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) subscribers: Arc<Semaphore>,
     /// Backups are made one at a time: each takes the space of a database.
     pub(crate) backups: Arc<Semaphore>,
+    /// The hosts that webhooks may name.
+    pub(crate) webhook_hosts: Arc<WebhookHosts>,
 }
 
 /// Large bodies that are parsed at one time.

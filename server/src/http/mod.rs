@@ -44,6 +44,7 @@ pub(crate) mod sessions;
 mod tools;
 mod verification;
 mod views;
+mod webhooks;
 mod worker_protocol;
 
 use axum::Router;
@@ -125,6 +126,12 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(ADMIN, routes!(access::revoke))
         .add(ADMIN, routes!(backups::create))
         .add(ADMIN, routes!(retention::prune))
+        .add(ADMIN, routes!(webhooks::create))
+        .add(ADMIN, routes!(webhooks::list))
+        .add(ADMIN, routes!(webhooks::get))
+        .add(ADMIN, routes!(webhooks::delete))
+        .add(ADMIN, routes!(webhooks::test))
+        .add(ADMIN, routes!(webhooks::deliveries))
         .add(Authenticated, routes!(access::sign_in))
         .add(Authenticated, routes!(access::session))
         .add(Authenticated, routes!(access::sign_out))

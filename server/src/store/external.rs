@@ -358,12 +358,14 @@ impl Transaction {
             (_, Late::Taken) => self.reopen(&mut run).await?,
             (state, Late::Refused) => return Err(ExternalError::Finished { run: id, state }),
         }
-        let next = Next::Finish(End { state, stop_reason, error: update.error, result: None });
+        let end = End { state, stop_reason, error: update.error, result: None };
+        let next = Next::Finish(end.clone());
         let (kind, detail) = describe(&next);
-        self.leave(&run, &next, kind, detail).await?;
+        self.leave_untold(&run, &next, kind, detail).await?;
         if let Some(time) = update.finished_at {
             db::external::set_finished_at(&mut self.conn, id, time).await?;
         }
+        self.announce(&run, &end).await?;
         Ok(state)
     }
 

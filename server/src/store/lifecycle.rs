@@ -136,6 +136,15 @@ pub(super) fn after_expiry(requested: Option<RequestedAction>, lost: i64) -> Nex
 impl Transaction {
     /// Brings a run to its next state, with the event `kind`.
     pub(super) async fn leave(&mut self, run: &RunCore, next: &Next, kind: &str, detail: Value) -> Result<(), StoreError> {
+        self.leave_untold(run, next, kind, detail).await?;
+        match next {
+            Next::Finish(end) => self.announce(run, end).await,
+            Next::Queue | Next::Pause => Ok(()),
+        }
+    }
+
+    /// As [`leave`](Self::leave), and whoever calls it has the end told to webhooks.
+    pub(super) async fn leave_untold(&mut self, run: &RunCore, next: &Next, kind: &str, detail: Value) -> Result<(), StoreError> {
         let revision = self.event(run.id, kind, detail).await?;
         let now = self.now;
         match next {

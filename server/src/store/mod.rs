@@ -28,6 +28,7 @@ mod tokens;
 mod upkeep;
 mod verification;
 mod views;
+mod webhooks;
 mod workers;
 mod writer;
 
@@ -48,6 +49,7 @@ use crate::blobs::{Blobs, Staging};
 use crate::db;
 use crate::disk::{self, Distrust, Verdict};
 use crate::leases::Leases;
+use crate::webhooks::LONGEST_DELAY;
 use feed::Feed;
 use writer::{Followers, Writer};
 
@@ -68,6 +70,7 @@ pub use submit::{Idempotency, InlineProblem, NewJob, NewRun, SubmitError, Submit
 pub use tokens::{NewToken, RevokeError, TokenSecret};
 pub use verification::VerifyError;
 pub use views::ViewError;
+pub use webhooks::{Attempted, MOST_WEBHOOKS, WaitingDelivery, WebhookError};
 pub use workers::WorkerError;
 
 /// How long a deleted run can be restored where nobody says otherwise.
@@ -185,6 +188,8 @@ impl Store {
         let mut conn = db::connect::writer(&database).await?;
         db::connect::check_version(&mut conn).await?;
         db::connect::migrate(&mut conn).await?;
+        let longest = i64::try_from(LONGEST_DELAY.as_millis()).unwrap_or(i64::MAX);
+        db::webhooks::bring_forward(&mut conn, Timestamp(Timestamp::now().0.saturating_add(longest))).await?;
         let readers = db::connect::readers(&database).await?;
 
         let distrust = Distrust::default();
@@ -205,6 +210,7 @@ impl Store {
             queued: watch::Sender::new(0),
             revision: watch::Sender::new(revision),
             feed: Feed::default(),
+            announced: watch::Sender::new(0),
         });
         let closing = CancellationToken::new();
         let (writer, task) = Writer::start(conn, revision, followers.clone(), distrust.clone(), closing.clone());

@@ -65,6 +65,7 @@ impl Store {
                 if now.duration_since(housekept) >= HOUSEKEEPING {
                     housekept = now;
                     note("remove deleted runs", store.remove_deleted_runs(deleted_kept, store.prudent_now()).await);
+                    note("prune deliveries", store.prune_deliveries(store.prudent_now()).await);
                     note("sweep blobs", store.sweep_blobs().await);
                     // A client whose request was broken off with the last server has its key known, however wrong the clock was set since.
                     if now.duration_since(store.inner.opened) >= IDEMPOTENCY_KEYS_SAFE {

@@ -1,7 +1,7 @@
 //! Verifying finished runs: each is executed again by a worker, as a run that lists leave out, and the two are compared.
 //!
 //! What is compared are the bits: every metric, the result, and every file, but for what tells of time and of the way to the end
-//! ([`TIMES`], [`SAMPLED`], [`WAYS`]). The comparison reads a snapshot and holds no write up. Where nothing differs the second execution has served
+//! ([`TIMES`], [`MACHINE`], [`SAMPLED`], [`WAYS`]). The comparison reads a snapshot and holds no write up. Where nothing differs the second execution has served
 //! and its outputs go; else they stay, to be looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
+use trainyard_wire::metric::{MACHINE, TIMES};
 use trainyard_wire::run::LeftOut;
 use trainyard_wire::state::Kind;
 use trainyard_wire::verification::{Compared, Determinism, DeterminismClass, Findings, FirstDifference, Platform, Verdict, Verification};
@@ -18,8 +19,6 @@ use super::writer::{Effect, Transaction, write_error};
 use super::{Store, StoreError};
 use crate::db;
 
-/// Metrics that tell how long something took.
-const TIMES: [&str; 3] = ["epoch_seconds", "images_per_second", "step_ms"];
 /// Metrics that are recorded at some steps and whenever it is time: an execution may have steps that another has not.
 const SAMPLED: [&str; 1] = ["train_batch_loss"];
 /// Files that belong to the way and not to the end: checkpoints are written by the clock.
@@ -197,6 +196,10 @@ impl Comparison {
         for name in names {
             if TIMES.contains(&name.as_str()) {
                 self.leave_out(name.clone(), "it tells how long something took");
+                continue;
+            }
+            if MACHINE.contains(&name.as_str()) {
+                self.leave_out(name.clone(), "it tells what was taken of the machine");
                 continue;
             }
             self.compared.metrics += 1;

@@ -62,6 +62,8 @@ pub(super) enum Effect {
     Requested(RunId, Option<RequestedAction>),
     /// Subscribers are to be told.
     News(News),
+    /// The outbox of webhooks, or who is told, has changed.
+    Announced,
     /// Files that must not be swept before the rows that refer to them are committed.
     Published {
         _files: Published,
@@ -119,12 +121,14 @@ pub(super) struct Followers {
     pub(super) queued: watch::Sender<u64>,
     pub(super) revision: watch::Sender<Revision>,
     pub(super) feed: Feed,
+    /// Changes whenever there is something to send to webhooks.
+    pub(super) announced: watch::Sender<u64>,
 }
 
 impl Followers {
     fn committed(&self, revision: Revision, effects: Vec<Effect>) {
         let now = Instant::now();
-        let mut queued = false;
+        let (mut queued, mut announced) = (false, false);
         let mut news = Vec::new();
         for effect in effects {
             match effect {
@@ -134,11 +138,15 @@ impl Followers {
                 Effect::LeaseEnded(run) => self.leases.end(run),
                 Effect::Requested(run, requested) => self.leases.request(run, requested),
                 Effect::News(told) => news.push(told),
+                Effect::Announced => announced = true,
                 Effect::Published { .. } => {}
             }
         }
         if queued {
             self.queued.send_modify(|count| *count += 1);
+        }
+        if announced {
+            self.announced.send_modify(|count| *count += 1);
         }
         self.feed.tell(news);
         self.revision.send_if_modified(|last| std::mem::replace(last, revision) != revision);

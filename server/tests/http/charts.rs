@@ -36,6 +36,28 @@ async fn a_run_has_the_charts_of_its_kind_and_one_for_each_other_metric() {
 }
 
 #[tokio::test]
+async fn what_a_run_took_of_its_machine_stands_in_a_section_of_its_own() {
+    let world = World::start().await;
+    let worker = Worker::register(&world).await;
+    let id = RunId(world.submit_run().await);
+    worker.claim(0.0).await;
+    let mut metrics = Vec::new();
+    for name in ["gpu_utilization", "memory_bytes", "step_ms", "cpu_utilization", "system/disk_usage"] {
+        metrics.push(series(name, &[0.5, 0.75]));
+    }
+    worker.client.report(id, &Report { metrics, ..report(Attempt(1)) }).await.unwrap();
+    let charts = world.get(&format!("/v1/runs/{id}/charts")).await.expect(StatusCode::OK);
+    let of = |section: Value| -> Vec<String> {
+        let charts = charts["charts"].as_array().unwrap().iter();
+        charts.filter(|chart| chart["section"] == section).map(|chart| chart["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(of(json!("machine")), ["cpu_utilization", "memory_bytes", "gpu_utilization", "system/disk_usage"]);
+    assert_eq!(of(Value::Null), ["loss", "gradient_norm", "step_ms"]);
+    let figure = world.get(&format!("/v1/runs/{id}/charts/cpu_utilization.json")).await.expect(StatusCode::OK);
+    assert_eq!(traces(&figure)[0].1["y"], json!([0.5, 0.75]));
+}
+
+#[tokio::test]
 async fn a_long_curve_comes_in_buckets_with_a_band_and_in_points_once_few_are_in_sight() {
     let world = World::start().await;
     let id = run_with_metrics(&world).await;

@@ -159,7 +159,7 @@ async fn a_server_takes_every_request_of_the_examples() {
         "POST /api/2.0/mlflow/experiments/search",
         "POST /api/2.0/mlflow/runs/search",
     ];
-    let world = World::start().await;
+    let world = World::start_with(|config| config.webhook_hosts = vec!["hooks.example.org".parse().unwrap()]).await;
     let document = document(&world).await;
     let worker = std::fs::read_to_string(world.server().worker_token_file()).unwrap();
     let mut sent = 0;

@@ -19,5 +19,6 @@ mod storage;
 mod submit;
 mod theory;
 mod tools;
+mod webhooks;
 mod worker_protocol;
 mod world;

@@ -140,7 +140,7 @@ async fn a_client_that_does_not_finish_its_head_is_cut_off() {
 }
 
 /// The value of a figure; 0 where it is not told yet.
-fn figure(text: &str, name: &str) -> f64 {
+pub(super) fn figure(text: &str, name: &str) -> f64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.map_or(0.0, |value| value.parse().unwrap())
 }

@@ -18,4 +18,5 @@ mod retention;
 mod submit;
 mod tokens;
 mod verification;
+mod webhooks;
 mod world;

@@ -16,6 +16,7 @@ async fn train(world: &World, claimed: &ClaimedRun, seconds: f64) {
         batch("loss", &[(1, 0.5), (2, 0.25), (3, f64::NAN)]),
         batch("gradient_norm", &[(2, 1.0), (3, 2.0)]),
         batch("epoch_seconds", &[(1, seconds)]),
+        batch("gpu_utilization", &[(seconds as u64, seconds / 4.0)]),
         // Recorded by the clock too: not at the same steps each time.
         batch("train_batch_loss", &[(1, 3.0), (1 + seconds as u64, 3.0 / seconds.min(1.0)), (9, 0.25)]),
     ];
@@ -64,7 +65,7 @@ async fn a_run_that_comes_to_the_same_bits_is_verified_and_its_second_execution_
     assert_eq!((compared.metrics, compared.points, compared.artifacts), (3, 8, 1));
     let left_out: Vec<_> = found.left_out.iter().map(|left_out| left_out.claim.as_str()).collect();
     let sampled = "train_batch_loss at steps that one execution has alone";
-    assert_eq!(left_out, ["epoch_seconds", sampled, "checkpoint.safetensors"]);
+    assert_eq!(left_out, ["epoch_seconds", "gpu_utilization", sampled, "checkpoint.safetensors"]);
     let determinism = found.determinism.unwrap();
     assert_eq!(determinism.class, Some(DeterminismClass::SameOnThis));
     assert_eq!((determinism.original[0].build.as_str(), determinism.original[0].device.as_str()), ("0+test", "cpu"));

@@ -13,8 +13,9 @@ use crate::run::{Artifacts, Certificates, Event, LogLine, Run};
 use crate::theory::RegressionTheory;
 use crate::token::{CreateToken, Token, TokenCreated};
 use crate::verification::Verification;
+use crate::webhook::{CreateWebhook, Delivery, Webhook, WebhookCreated};
 use crate::worker::Worker;
-use crate::{JobId, Page, Revision, RunId, TokenId};
+use crate::{JobId, Page, Revision, RunId, TokenId, WebhookId};
 
 /// A file to upload into a dataset.
 #[derive(Clone, Debug)]
@@ -161,6 +162,33 @@ impl Client {
 
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {
         self.send(self.request(Method::DELETE, &["v1", "tokens", &id.to_string()])).await.map(drop)
+    }
+
+    /// Has the ends of runs told to an address; the answer alone holds the secret.
+    pub async fn create_webhook(&self, webhook: &CreateWebhook) -> Result<WebhookCreated, ClientError> {
+        self.post(&["v1", "webhooks"], webhook).await
+    }
+
+    pub async fn webhooks(&self) -> Result<Page<Webhook>, ClientError> {
+        self.all(&["v1", "webhooks"]).await
+    }
+
+    pub async fn webhook(&self, id: WebhookId) -> Result<Webhook, ClientError> {
+        self.get(&["v1", "webhooks", &id.to_string()]).await
+    }
+
+    pub async fn delete_webhook(&self, id: WebhookId) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, &["v1", "webhooks", &id.to_string()])).await.map(drop)
+    }
+
+    /// Has a message of type `ping` sent, which says nothing.
+    pub async fn test_webhook(&self, id: WebhookId) -> Result<Delivery, ClientError> {
+        self.json(self.request(Method::POST, &["v1", "webhooks", &id.to_string(), "test"])).await
+    }
+
+    /// The newest messages to a webhook, newest first; at most 1000.
+    pub async fn deliveries(&self, id: WebhookId, limit: u32) -> Result<Page<Delivery>, ClientError> {
+        self.json(self.request(Method::GET, &["v1", "webhooks", &id.to_string(), "deliveries"]).query(&[("limit", limit)])).await
     }
 
     /// The whole store as a tar archive. How long the copy of the database takes depends on its size, so the server may keep silent for

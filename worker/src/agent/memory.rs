@@ -100,6 +100,11 @@ fn anonymous_bytes() -> Option<u64> {
     kibibytes(&status, "RssAnon:")
 }
 
+/// Bytes of the process that are in memory.
+pub(super) fn resident_bytes() -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
 /// The value of a line such as `RssAnon:     1234 kB`, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -26,6 +26,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -92,6 +92,9 @@ struct Contents {
     /// How many points were put in so far.
     put: u64,
     progress: Option<Progress>,
+    /// The step that the run was last known to be at, and the one at which it was told what its process takes.
+    step: u64,
+    usage_step: u64,
     logs: VecDeque<LogLine>,
     certificates: Vec<Certificate>,
     left_out: Vec<LeftOut>,
@@ -130,6 +133,19 @@ impl Outbox {
     pub(super) fn set_connected(&self, connected: bool) {
         self.contents().connected = connected;
         self.room.notify_all();
+    }
+
+    /// Puts in what the process takes of the machine, at the run's step; nothing where the run has not gone on since, or where there is no room.
+    pub(super) fn note_usage(&self, values: &[(&'static str, f64)]) {
+        let mut contents = self.contents();
+        if contents.step <= contents.usage_step || contents.points.len() + values.len() > self.bounds.points {
+            return;
+        }
+        let step = contents.step;
+        for (name, value) in values {
+            contents.usage_step = step;
+            contents.put_point(name, step, *value);
+        }
     }
 
     /// Takes a report's worth out, with the files for which all earlier points are out by then.
@@ -178,6 +194,16 @@ impl Contents {
     /// How many of the points that were put in are out, by report or by thinning; none behind them is.
     fn taken(&self) -> u64 {
         self.points.front().map_or(self.put, |point| point.number)
+    }
+
+    fn put_point(&mut self, name: &'static str, step: u64, value: f64) {
+        let series = self.series.iter().position(|series| *series == name).unwrap_or_else(|| {
+            self.series.push(name);
+            self.series.len() - 1
+        });
+        let number = self.put;
+        self.put += 1;
+        self.points.push_back(Point { number, series, step, value, time: Timestamp::now().0 });
     }
 
     /// Takes the oldest points out, up to `most`.
@@ -246,20 +272,16 @@ impl Session for Outbox {
                 }
             }
         }
-        let series = contents.series.iter().position(|series| *series == name).unwrap_or_else(|| {
-            contents.series.push(name);
-            contents.series.len() - 1
-        });
-        let number = contents.put;
-        contents.put += 1;
-        contents.points.push_back(Point { number, series, step, value, time: Timestamp::now().0 });
+        contents.put_point(name, step, value);
         if contents.points.len() == self.bounds.report_points {
             self.worth_a_report.notify_one();
         }
     }
 
     fn progress(&self, progress: Progress) {
-        self.contents().progress = Some(progress);
+        let mut contents = self.contents();
+        contents.step = progress.step;
+        contents.progress = Some(progress);
     }
 
     fn log(&self, level: LogLevel, message: String) {

@@ -13,6 +13,7 @@ use super::outbox::{Batch, Outbox};
 use super::retry::Backoff;
 use super::server::{CallError, Server};
 use super::timing::Timing;
+use super::usage::Meter;
 use crate::trainers::Stop;
 
 /// Why nothing more can be told of a run.
@@ -42,12 +43,14 @@ impl<S: Server> Reporter<'_, S> {
     /// # Errors
     /// Where the run can no longer be reported on; the trainer is then told to stop.
     pub(super) async fn follow(&self, trainer: &CancellationToken) -> Result<(), Broken> {
+        let mut meter = Meter::new(self.timing.usage);
         loop {
             tokio::select! {
                 () = trainer.cancelled() => return Ok(()),
                 () = tokio::time::sleep(self.timing.report) => {}
                 () = self.outbox.worth_a_report() => {}
             }
+            self.outbox.note_usage(&meter.due());
             self.flush().await?;
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Timing {
     pub(super) leave: Duration,
     /// Between two looks at the process's memory.
     pub(super) memory: Duration,
+    /// Between two looks at what a run's process takes of the machine.
+    pub(super) usage: Duration,
     /// How long a run that is over the bound may take to stop.
     pub(super) memory_grace: Duration,
 }
@@ -35,6 +37,7 @@ impl Default for Timing {
             give_up: Duration::from_secs(5),
             leave: Duration::from_secs(30),
             memory: Duration::from_millis(200),
+            usage: Duration::from_secs(5),
             memory_grace: Duration::from_secs(5),
         }
     }

@@ -4,11 +4,19 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use trainyard_wire::Spec;
+use trainyard_wire::metric::MACHINE;
 use trainyard_wire::run::Run;
 use trainyard_wire::spec::regression::Record;
 use utoipa::ToSchema;
 
 use super::Scale;
+
+/// Where charts stand together, apart from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Section {
+    Machine,
+}
 
 /// A chart that a run has.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -22,6 +30,10 @@ pub(crate) struct Chart {
     pub(super) y: Scale,
     /// Whether every run of the kind has it, also before its first points.
     pub(super) standing: bool,
+    /// `machine`: what the run took of its machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    pub(super) section: Option<Section>,
 }
 
 /// Kind, name, title, metrics, scale of the values.
@@ -46,6 +58,12 @@ const STANDING: &[Standing] = &[
     ("colourization", "val_accuracy", "validation accuracy", &["val_accuracy"], Scale::Linear),
 ];
 
+/// Titles of what a run took of its machine.
+const MACHINE_TITLES: [&str; MACHINE.len()] =
+    ["CPU cores in use", "memory (bytes)", "GPU utilization", "GPU memory (bytes)", "GPU power (W)", "GPU temperature (°C)"];
+/// What MLflow's clients call such metrics.
+const MLFLOW_SYSTEM: &str = "system/";
+
 /// Metrics that count epochs, not optimizer steps.
 const PER_EPOCH: [&str; 4] = ["train_loss", "val_loss", "val_accuracy", "epoch_seconds"];
 
@@ -60,7 +78,7 @@ pub(super) fn unit(metric: &str) -> &'static str {
 
 /// Whether a metric is a share of 1.
 pub(super) fn is_share(metric: &str) -> bool {
-    metric.ends_with("accuracy")
+    metric.ends_with("accuracy") || metric == "gpu_utilization"
 }
 
 /// Whether a metric is what theory says another one should be.
@@ -79,10 +97,14 @@ pub(super) fn charts(run: &Run) -> Vec<Chart> {
         x,
         y: *y,
         standing: true,
+        section: None,
     });
     let mut charts: Vec<Chart> = standing.collect();
     let shown: BTreeSet<String> = charts.iter().flat_map(|chart| chart.metrics.clone()).collect();
-    charts.extend(run.summary.keys().filter(|name| !shown.contains(*name)).map(|name| of_metric(name, x)));
+    let of_machine = MACHINE.iter().filter(|name| run.summary.contains_key(**name));
+    charts.extend(of_machine.map(|name| of_metric(name, x)));
+    let others = run.summary.keys().filter(|name| !shown.contains(*name) && !MACHINE.contains(&name.as_str()));
+    charts.extend(others.map(|name| of_metric(name, x)));
     charts
 }
 
@@ -93,7 +115,10 @@ pub(super) fn chart(run: &Run, name: &str) -> Option<Chart> {
 }
 
 fn of_metric(name: &str, x: Scale) -> Chart {
-    Chart { name: name.to_owned(), title: name.to_owned(), metrics: vec![name.to_owned()], x, y: Scale::Linear, standing: false }
+    let of_machine = MACHINE.iter().position(|metric| *metric == name);
+    let title = of_machine.map_or(name, |index| MACHINE_TITLES[index]).to_owned();
+    let section = (of_machine.is_some() || name.starts_with(MLFLOW_SYSTEM)).then_some(Section::Machine);
+    Chart { name: name.to_owned(), title, metrics: vec![name.to_owned()], x, y: Scale::Linear, standing: false, section }
 }
 
 /// Points that get sparser with the steps are spread evenly by a logarithmic axis.

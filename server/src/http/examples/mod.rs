@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The files of this folder.
-const FAMILIES: [&str; 7] = [
+const FAMILIES: [&str; 8] = [
     include_str!("jobs.json"),
     include_str!("runs.json"),
     include_str!("external.json"),
@@ -17,6 +17,7 @@ const FAMILIES: [&str; 7] = [
     include_str!("access.json"),
     include_str!("mlflow.json"),
     include_str!("worker.json"),
+    include_str!("webhooks.json"),
 ];
 
 #[derive(Debug, Deserialize)]

@@ -147,3 +147,23 @@ fn many_series_share_a_report() {
     }
     assert_eq!(total, 33);
 }
+
+#[test]
+fn what_the_process_takes_is_told_once_a_step_and_never_waits_for_room() {
+    let outbox = outbox(Bounds { points: 4, ..Bounds::default() });
+    let usage = [("cpu_utilization", 1.5), ("memory_bytes", 1000.0)];
+    outbox.note_usage(&usage);
+    assert_eq!(outbox.take(), Batch::default(), "the run is at no step yet");
+    for step in [10, 10, 20] {
+        outbox.progress(Progress { step, total_steps: 100, ..Progress::default() });
+        outbox.note_usage(&[]);
+        outbox.note_usage(&usage);
+    }
+    let batch = outbox.take();
+    let told: Vec<_> = batch.metrics.iter().map(|series| (series.name.as_str(), series.steps.as_slice())).collect();
+    assert_eq!(told, [("cpu_utilization", &[10, 20][..]), ("memory_bytes", &[10, 20])]);
+    (0..3).for_each(|step| outbox.metric("loss", step, 0.5));
+    outbox.progress(Progress { step: 30, ..Progress::default() });
+    outbox.note_usage(&usage);
+    assert_eq!(outbox.take().metrics.len(), 1);
+}

@@ -43,6 +43,7 @@ impl World {
             give_up: Duration::from_millis(100),
             leave: Duration::from_secs(60),
             memory: short,
+            usage: short,
             memory_grace: Duration::from_millis(200),
         };
         let agent = Agent {
@@ -129,6 +130,32 @@ fn claims(state: &State) -> usize {
 
 fn heard(state: &State) -> bool {
     state.calls.iter().any(|call| matches!(call, Call::Report(..)))
+}
+
+/// Steps of a millisecond until what the process takes was told twice.
+fn slow(_: &Assignment, _: &Workshop, session: &dyn Session) -> Result<Ended, TrainError> {
+    for step in 1..=100 {
+        session.progress(trainyard_wire::run::Progress { step, total_steps: 100, ..Default::default() });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(Ended::Succeeded { stop_reason: StopReason::Completed, result: json!({}) })
+}
+
+#[tokio::test]
+async fn a_run_that_takes_its_time_tells_what_its_process_takes_of_the_machine() {
+    let server = FakeServer::new();
+    server.queue(7, regression(1));
+    let world = World::start(server.clone(), slow);
+    server.finish(7).await;
+    let reports = server.reports(7);
+    let (cores, bytes) = (points(&reports, "cpu_utilization"), points(&reports, "memory_bytes"));
+    assert!(
+        !cores.is_empty() && cores.iter().all(|(step, value)| (1..=100).contains(step) && value.is_finite() && *value >= 0.0),
+        "{cores:?}"
+    );
+    assert!(cores.iter().zip(&bytes).all(|(cores, bytes)| cores.0 == bytes.0 && bytes.1 > 1e6), "{bytes:?}");
+    assert!(cores.is_sorted_by(|one, other| one.0 < other.0), "a step twice: {cores:?}");
+    world.end().await.unwrap();
 }
 
 #[tokio::test]

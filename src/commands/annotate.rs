@@ -94,7 +94,7 @@ pub(crate) struct ShelveArgs {
 impl ShelveArgs {
     /// Does it to all that are named, in one request; exit code 4 where one of them refuses or does not exist.
     pub(crate) async fn run(self, action: BulkAction, context: &Context) -> anyhow::Result<ExitCode> {
-        let asked = RunsAction { action, runs: self.runs };
+        let asked = RunsAction::on(action, self.runs);
         let acted = self.connection.client(context)?.act_on_runs(&asked).await?;
         let is_refused = |run: &ActedRun| matches!(run.outcome, ActOutcome::Refused | ActOutcome::Missing);
         if context.json() {

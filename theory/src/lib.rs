@@ -10,6 +10,8 @@
 //! - [`convolution`]: two-dimensional convolution and cross-correlation of small planes
 //! - [`receptive_field`]: which inputs one output of a network depends on
 //! - [`regularization`]: an L2 penalty beside the weight decay that equals it under gradient descent
+//! - [`checkerboard`]: how much of a picture is the pattern that strides of two leave
+//! - [`classes`]: what predictors come to that never look at a picture
 //! - [`replication`]: the same setting under several seeds, and whether two settings differ by more than that
 //! - [`certificate`]: claims of theory checked against the numbers that a run measured
 //!
@@ -18,6 +20,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod certificate;
+pub mod checkerboard;
+pub mod classes;
 pub mod convolution;
 pub mod hypergradient;
 pub mod log_schedule;

@@ -12,8 +12,10 @@ use crate::{RunId, RunState, Timestamp};
 
 /// Most tags of a job, and of a run.
 pub const MOST_TAGS: usize = 64;
-/// Most runs of one request that acts on many.
+/// Most runs that one request may name to act on.
 pub const MOST_ACTED: usize = 1000;
+/// Most runs that one request may act on by a query.
+pub const MOST_MATCHING: usize = 20_000;
 
 /// The body of `PATCH /v1/runs/{id}`, a JSON merge patch: what is left out stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -144,11 +146,23 @@ words!(
 #[serde(deny_unknown_fields)]
 pub struct RunsAction {
     pub action: BulkAction,
-    /// 1 to 1000.
-    pub runs: Vec<RunId>,
+    /// 1 to 1000; not with `matching`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Vec<RunId>>,
+    /// Instead of `runs`: all runs that match now, at most 20,000, as a query of `GET /v1/runs` without the `?`, without `limit` and `cursor`:
+    /// `state=queued&project=digits`. Empty: all runs that are not archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matching: Option<String>,
 }
 
-/// The answer of `POST /v1/runs/actions`: what became of each run, in the order of the request.
+impl RunsAction {
+    /// On these runs.
+    pub fn on(action: BulkAction, runs: Vec<RunId>) -> Self {
+        Self { action, runs: Some(runs), matching: None }
+    }
+}
+
+/// The answer of `POST /v1/runs/actions`: what became of each run, in the order of the request or of the list that matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunsActed {
     pub outcomes: Vec<ActedRun>,

@@ -26,7 +26,7 @@ pub struct SeriesBatch {
 /// One point of a metric's history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Point {
-    /// The step; of a per-epoch metric (`train_loss`, `val_loss`, `val_accuracy`, `epoch_seconds`) the epoch, from 1.
+    /// The step; of a per-epoch metric (`train_loss`, `val_loss`, `val_accuracy`, `colour_error`, `checkerboard`, `epoch_seconds`) the epoch, from 1.
     pub step: u64,
     pub value: Number,
     pub time: Timestamp,

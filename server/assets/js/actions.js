@@ -7,6 +7,7 @@ import { actOnRun, sendJson } from "./api.js";
 import { runTitle } from "./describe.js";
 import { confirmDialog } from "./dialog.js";
 import { el, reconcile } from "./dom.js";
+import { formatCount } from "./format.js";
 import { maySubmit } from "./session.js";
 import { toast } from "./toast.js";
 
@@ -14,6 +15,8 @@ const LABELS = { pause: "Pause", resume: "Resume", retry: "Retry", cancel: "Canc
 const DONE = { pause: "pausing", resume: "goes on", retry: "queued again", cancel: "cancelling" };
 /** Runs of one request. */
 const AT_ONCE = 1_000;
+/** Twenty thousand runs are acted on within this. */
+const MATCHING_TIMEOUT_MS = 120_000;
 
 /** What can be asked of many runs: action → button, what it did, and the action that takes it back. */
 export const BULK_ACTIONS = {
@@ -25,6 +28,15 @@ export const BULK_ACTIONS = {
   unarchive: { label: "Unarchive", did: "taken out of the archive", undo: "archive" },
   delete: { label: "Delete", did: "deleted", undo: "restore" },
   restore: { label: "Restore", did: "restored" },
+};
+
+/** What becomes of those that match and are asked for this. */
+const MATCHING = {
+  cancel: "Those that wait or run stop where they are; a retry starts from the last checkpoint of each, if it has one.",
+  pause: "Those that have ended stay as they are.",
+  resume: "Those that are not paused stay as they are.",
+  retry: "Those that did not fail and were not cancelled stay as they are.",
+  delete: "Those that wait or run stay.",
 };
 
 /** The actions on its training that a run's state allows. */
@@ -132,6 +144,31 @@ export async function actOnRuns(action, ids, changed) {
   return outcomes.filter(({ outcome }) => outcome === "done" || outcome === "unchanged").map(({ run_id: id }) => id);
 }
 
+/**
+ * Does `action` to all `total` runs that the list's query matches, on all of its pages, once the reader said yes to their number. Resolves to
+ * whether it was done.
+ */
+export async function actOnMatching(action, query, total, changed) {
+  const { label, did, undo } = BULK_ACTIONS[action];
+  const runs = total === 1 ? "1 run" : `${formatCount(total)} runs`;
+  const text = `All that match the list's filters, on all of its pages. ${MATCHING[action] ?? "Those that are so already stay as they are."}`;
+  if (!(await confirmDialog(`${label} ${runs}?`, text, `${label} ${runs}`, "Leave them"))) return false;
+  try {
+    const { outcomes } = await sendJson("POST", "/v1/runs/actions", { action, matching: query }, null, MATCHING_TIMEOUT_MS);
+    const done = outcomes.filter(({ outcome }) => outcome === "done").map(({ run_id: id }) => id);
+    const refused = outcomes.filter(({ outcome }) => outcome === "refused").length;
+    const others = refused === 0 ? "" : `; ${formatCount(refused)} whose state does not allow it stay as they are`;
+    const takeBack = undo && done.length > 0 ? () => actOnRuns(undo, done, changed) : null;
+    toast(done.length === 0 ? `Nothing to change${others}` : `${count(done)} ${did}${others}`, "info", takeBack);
+    return true;
+  } catch (error) {
+    toast(`${label}: ${error.message}`, "error");
+    return false;
+  } finally {
+    changed();
+  }
+}
+
 function count(items) {
-  return items.length === 1 ? "1 run" : `${items.length} runs`;
+  return items.length === 1 ? "1 run" : `${formatCount(items.length)} runs`;
 }

@@ -44,8 +44,8 @@ function learnClock(response) {
   clockOffsetMs = Math.abs(offset) > 2_000 ? offset : 0;
 }
 
-async function send(path, { method = "GET", headers = {}, body = null, signal = null, signingIn = false } = {}) {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+async function send(path, { method = "GET", headers = {}, body = null, signal = null, signingIn = false, timeoutMs = TIMEOUT_MS } = {}) {
+  const timeout = AbortSignal.timeout(timeoutMs);
   const response = await fetch(path, {
     method,
     headers: { accept: "application/json", ...headers },
@@ -67,9 +67,9 @@ export async function get(path, signal) {
 }
 
 /** Sends `value` as JSON; the answer's JSON, or null where it has no body. */
-export async function sendJson(method, path, value, signal) {
+export async function sendJson(method, path, value, signal, timeoutMs) {
   const headers = value === undefined ? {} : { "content-type": "application/json" };
-  const response = await send(path, { method, headers, body: value === undefined ? null : JSON.stringify(value), signal });
+  const response = await send(path, { method, headers, body: value === undefined ? null : JSON.stringify(value), signal, timeoutMs });
   return response.status === 204 ? null : response.json();
 }
 

@@ -4,7 +4,11 @@ import { Conditional } from "./api.js";
 import { cardHead, el, setAttribute, setText } from "./dom.js";
 import { FigureView } from "./figure.js";
 
-export function compareFigure(title, name, ...tools) {
+/**
+ * `prepare(figure)` answers what is drawn of a figure that came, `drawn(node)` is called once it is, `above` stands over the plot and `below` under
+ * the card's note.
+ */
+export function compareFigure(title, name, { tools = [], above = [], below = [], prepare = (figure) => figure, drawn = () => {} } = {}) {
   const view = new FigureView({ clicked: (id) => location.assign(`#/runs/${id}`) });
   const note = el("p", { class: "minor chart-note" });
   const empty = el("p", { class: "plot-empty minor" }, "No points yet");
@@ -12,10 +16,16 @@ export function compareFigure(title, name, ...tools) {
     "section",
     { class: `card chart compare-${name}`, "aria-label": title },
     cardHead(title, ...tools),
-    el("div", { class: "plot-frame" }, view.node, empty),
+    el("div", { class: "plot-frame" }, view.node, ...above, empty),
     note,
+    ...below,
   );
   let resource = null;
+  let figure = null;
+  const draw = async () => {
+    await view.draw(prepare(figure));
+    if (!view.gone) drawn(view.node);
+  };
   return {
     node,
     async refresh(address, signal) {
@@ -27,8 +37,13 @@ export function compareFigure(title, name, ...tools) {
       const wrong = facts.series.reduce((sum, series) => sum + series.not_finite, 0);
       setText(note, [...facts.notes, ...(wrong > 0 ? [`${wrong} values are not finite: crosses.`] : [])].join(" "));
       setAttribute(view.node, "aria-label", `${title}: ${facts.title}`);
-      await view.draw(answer.body);
+      figure = answer.body;
+      await draw();
       empty.hidden = true;
+    },
+    /** Draws again what is there. */
+    async redraw() {
+      if (figure !== null && !view.gone) await draw();
     },
     unmount: () => view.unmount(),
   };

@@ -2,7 +2,7 @@
 // marked.
 
 import { formatMetric } from "./describe.js";
-import { cardHead, el, replaceIfChanged, setText } from "./dom.js";
+import { cardHead, el, replaceIfChanged, setAttribute, setText } from "./dom.js";
 import { formatNumber, formatSetting, isShare, number } from "./format.js";
 
 /** Rows of a table; a longer one shows its best. */
@@ -88,8 +88,18 @@ function verdict(place, best, noise) {
 /** A row a run: the settings that differ, then the last values of its metrics. `chosen(metric)` is told when a heading is pressed. */
 export function runsCard(chosen) {
   const { node, head, body, note } = wideTable("Runs");
+  /** The ids of the runs that are not faded; null: all. */
+  let kept = null;
+  const fade = () => {
+    for (const row of body.rows) setAttribute(row, "data-faded", kept !== null && !kept.has(Number(row.dataset.run)));
+  };
   return {
     node,
+    /** Fades all runs but those with these ids, none for null. */
+    fade(next) {
+      kept = next;
+      fade();
+    },
     update(comparison, metric) {
       const names = Object.keys(comparison.metrics);
       const metrics = [metric, ...names.filter((name) => name !== metric)].filter(Boolean).slice(0, MOST_METRICS);
@@ -107,6 +117,7 @@ export function runsCard(chosen) {
       ]);
       const key = JSON.stringify([metric, shown, comparison.metrics, comparison.runs.map((run) => run.state)]);
       replaceIfChanged(body, key, () => shown.map((place) => runRow(comparison, place, metrics, value, best)));
+      fade();
     },
   };
 }
@@ -121,7 +132,7 @@ function heading(name, isChosen, chosen) {
 function extremes(name, { metrics }) {
   const values = metrics[name].filter((summary) => summary !== null).map((summary) => number(summary.last)).filter(Number.isFinite);
   // Where all are the same, none is better.
-  if (new Set(values).size < 2 || !/loss|accuracy|distance|gradient_norm|residual_norm/.test(name)) return NaN;
+  if (new Set(values).size < 2 || !/loss|accuracy|colour_error|distance|gradient_norm|residual_norm/.test(name)) return NaN;
   return isShare(name) ? Math.max(...values) : Math.min(...values);
 }
 
@@ -135,7 +146,7 @@ function runRow({ runs, differences, metrics: summaries }, place, metrics, value
   };
   return el(
     "tr",
-    {},
+    { "data-run": run.id },
     el("td", {}, el("a", { href: `#/runs/${run.id}` }, `#${run.id}${run.name ? ` ${run.name}` : ""}`)),
     el("td", {}, el("span", { class: "state", "data-state": run.state }, run.stop_reason && run.stop_reason !== "completed" ? `${run.state}: ${run.stop_reason.replaceAll("_", " ")}` : run.state)),
     ...differences.map(({ values }) => el("td", {}, values[place] === null ? "–" : formatSetting(values[place]))),

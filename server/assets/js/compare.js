@@ -6,6 +6,7 @@
 
 import { Conditional } from "./api.js";
 import { compareFigure } from "./compare-figure.js";
+import { parallelFigure } from "./compare-parallel.js";
 import { comparePictures } from "./compare-pictures.js";
 import { groupsCard, runsCard } from "./compare-tables.js";
 import { el, replaceIfChanged, setAttribute, setText } from "./dom.js";
@@ -27,10 +28,10 @@ export function mountCompare(container, query) {
   const scale = el("button", { type: "button", class: "button small", "aria-label": "Logarithmic axis of the metric" }, "log");
   const curves = compareFigure("Curves", "curves");
   const xChoice = choice("Over", "compare-x", (x) => set({ x }));
-  const scatter = compareFigure("Last values", "scatter", xChoice.node);
-  const parallel = compareFigure("Parallel coordinates", "parallel");
+  const scatter = compareFigure("Last values", "scatter", { tools: [xChoice.node] });
   const groups = groupsCard();
   const runs = runsCard((metric) => set({ metric, y: "" }));
+  const parallel = parallelFigure((kept) => runs.fade(kept));
   const pictures = comparePictures();
   const notice = el("p", { class: "notice", role: "status" }, "Loading…");
   const content = el(

@@ -121,6 +121,8 @@ function labelled(annotation) {
 
 /** The trace in the page's colour of its series. */
 function coloured(trace) {
+  // The server's library gives heat maps no `meta`.
+  if (trace.type === "heatmap") return { ...trace, colorscale: [[0, css("--sunken")], [1, css("--series-1")]] };
   const [what, place] = (trace.meta ?? "").split(":");
   const color = css(`--series-${(Number(place) % SERIES) + 1}`);
   switch (what) {
@@ -139,6 +141,10 @@ function coloured(trace) {
       return { ...trace, marker: { ...trace.marker, color: faded(color, 0.7) } };
     case "mean":
       return { ...trace, marker: { ...trace.marker, color }, error_y: { ...trace.error_y, color } };
+    case "faded":
+      return { ...trace, opacity: 1, line: { ...trace.line, color: faded(css("--control"), 0.2), width: 1 } };
+    case "level":
+      return { ...trace, line: { ...trace.line, color: css("--muted") }, textfont: { ...trace.textfont, color: css("--muted") } };
     default:
       return trace;
   }

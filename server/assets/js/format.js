@@ -84,7 +84,7 @@ export function formatSetting(value) {
 }
 
 /** Metrics that count epochs, not optimizer steps. */
-const PER_EPOCH = new Set(["train_loss", "val_loss", "val_accuracy", "epoch_seconds"]);
+const PER_EPOCH = new Set(["train_loss", "val_loss", "val_accuracy", "colour_error", "checkerboard", "epoch_seconds"]);
 
 /** What the x axis of a metric counts. */
 export function stepUnit(metric) {

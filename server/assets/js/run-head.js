@@ -1,6 +1,7 @@
 // The head of a run's page: name, state, progress, the facts about the attempt, and the buttons.
 
 import { actionButtons } from "./actions.js";
+import { editRun } from "./annotate.js";
 import { serverNow } from "./api.js";
 import * as describe from "./describe.js";
 import { el, replaceIfChanged, setAttribute, setText } from "./dom.js";
@@ -16,23 +17,27 @@ export function runHead(id, changed) {
   const tags = el("span", { class: "tags" });
   const buttons = actionButtons(changed);
   const again = el("a", { class: "button small", href: `#/submit?like=${id}` }, "Submit again");
+  const edit = el("button", { type: "button", class: "button small", "data-action": "edit" }, "Edit");
+  const notes = el("p", { class: "head-notes", hidden: true });
   const together = el("a", { class: "button small" }, "Compare its job");
   const bar = el("progress", { max: "1", value: "0", "aria-label": "Progress" });
   const share = el("span", { class: "number strong" });
   const steps = el("span", { class: "number minor" });
   const error = el("p", { class: "notice error", role: "alert", hidden: true });
-  const facts = factList(["Trains", "Data", "Duration", "Attempt", "Worker", "Job", "Priority", "Submitted", "Started", "Finished"]);
+  const facts = factList(["Trains", "Data", "Duration", "Attempt", "Worker", "Job", "Project", "Priority", "Submitted", "Started", "Finished"]);
   const node = el(
     "header",
     { class: "run-head" },
     el("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, el("a", { href: "#/" }, "Runs"), ` / #${id}`),
-    el("div", { class: "run-title" }, title, state, stop, el("div", { class: "actions run-links" }, again, together, buttons.node)),
+    el("div", { class: "run-title" }, title, state, stop, el("div", { class: "actions run-links" }, edit, again, together, buttons.node)),
     tags,
+    notes,
     error,
     el("div", { class: "run-progress" }, bar, el("p", {}, share, " ", steps)),
     facts.node,
   );
   let shown = null;
+  edit.addEventListener("click", () => editRun(shown, changed));
 
   const tick = () => {
     if (shown === null) return;
@@ -52,7 +57,9 @@ export function runHead(id, changed) {
       const labels = runLabels(run);
       replaceIfChanged(tags, labels.join("\n"), () => labels.map((label) => el("span", { class: "tag" }, label)));
       buttons.update(run);
-      again.hidden = !maySubmit();
+      setText(notes, run.notes ?? "");
+      notes.hidden = !run.notes;
+      again.hidden = edit.hidden = !maySubmit();
       setAttribute(together, "href", `#/compare?job=${run.job_id}`);
       setText(error, run.error ?? "");
       error.hidden = !run.error;
@@ -67,6 +74,7 @@ export function runHead(id, changed) {
       facts.set("Attempt", run.attempt > 0 ? String(run.attempt) : "–");
       facts.set("Worker", run.worker_id === null ? "–" : String(run.worker_id));
       facts.set("Job", String(run.job_id));
+      facts.set("Project", run.project ?? "–");
       facts.set("Priority", String(run.priority));
       for (const [label, at] of [["Submitted", run.created_at], ["Started", run.started_at], ["Finished", run.finished_at]]) {
         facts.set(label, at ? formatTime(at) : "–");

@@ -10,6 +10,7 @@ import { cardHead, el, setText } from "./dom.js";
 import { copyText, curlCommand, showJson } from "./json-view.js";
 import { Poller } from "./poll.js";
 import { drawingsCard } from "./drawings.js";
+import { confusionCard } from "./run-confusion.js";
 import { attemptsCard, workerCard } from "./run-attempts.js";
 import { runHead } from "./run-head.js";
 import { networkCard } from "./run-network.js";
@@ -30,6 +31,7 @@ export function mountRun(container, id, query) {
     leftOut: leftOutCard(),
     artifacts: artifactsCard(id),
     drawings: drawingsCard(id),
+    confusion: confusionCard(id),
     network: networkCard(),
     attempts: attemptsCard(),
     worker: workerCard(),
@@ -47,6 +49,7 @@ export function mountRun(container, id, query) {
     tables.drawings.node,
     tables.certificates.node,
     tables.leftOut.node,
+    tables.confusion.node,
     tables.network.node,
     column(tables.summary, tables.theory, tables.result, tables.attempts, events, logs),
     column(spec, tables.artifacts, tables.worker),
@@ -91,6 +94,7 @@ export function mountRun(container, id, query) {
     tables.artifacts.update(artifacts.artifacts);
     tables.drawings.update(artifacts.artifacts);
     samples?.update(artifacts.artifacts);
+    if (run.spec.kind === "colourization") await tables.confusion.update(artifacts.artifacts, signal);
     tables.certificates.update(certificates.certificates);
     tables.leftOut.update(certificates.left_out);
     // It depends on the spec alone, so once is enough.
@@ -126,6 +130,7 @@ export function mountRun(container, id, query) {
       clearInterval(ticker);
       poller.stop();
       charts.unmount();
+      tables.confusion.unmount();
     },
   };
 }

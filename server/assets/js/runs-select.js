@@ -1,10 +1,12 @@
 // Selecting runs, with the pointer and the keyboard, and the bar of what can be done to the selected ones.
 //
-// The selection is kept by id and outlives pages, filters and a visit to a run; the bar lies over the page, so it moves nothing.
+// The selection is kept by id and outlives pages, filters and a visit to a run; the bar lies over the page, so it moves nothing. Once all runs
+// of a page are selected, the bar offers all that match: that selection is the list's query and not ids, and ends with it.
 
-import { actOnRuns, allows, BULK_ACTIONS } from "./actions.js";
+import { actOnMatching, actOnRuns, allows, BULK_ACTIONS } from "./actions.js";
 import { openDialog } from "./dialog.js";
 import { el, setAttribute, setText } from "./dom.js";
+import { formatCount } from "./format.js";
 import { maySubmit } from "./session.js";
 
 /** id → the run as it was last seen. */
@@ -14,6 +16,7 @@ const selected = new Map();
 export function selection({ views, body, changed, search }) {
   const all = el("input", { type: "checkbox", class: "select-box", "aria-label": "Select all runs of this page" });
   const count = el("span", { class: "strong", role: "status" });
+  const offer = el("button", { type: "button", class: "button small offer", hidden: true });
   const compare = el("a", { class: "button small primary" }, "Compare");
   const clear = el("button", { type: "button", class: "button small quiet" }, "Clear");
   const buttons = maySubmit() ? ["cancel", "pause", "resume", "retry", "archive", "unarchive", "delete"].map(actionButton) : [];
@@ -21,16 +24,25 @@ export function selection({ views, body, changed, search }) {
     "div",
     { class: "selection-bar", role: "toolbar", "aria-label": "Selected runs", hidden: true },
     count,
+    offer,
     compare,
     ...buttons.map(({ button }) => button),
     clear,
   );
   /** Where a range that is selected with the shift key begins. */
   let anchor = null;
+  /** What the list shows a page of: its query, and how many runs match (null where it is not known). */
+  let list = { query: "", total: null };
+  /** Whether all of them are selected, whatever page they are on. */
+  let matching = false;
 
   function actionButton(action) {
     const button = el("button", { type: "button", class: "button small", "data-action": action }, BULK_ACTIONS[action].label);
     button.addEventListener("click", async () => {
+      if (matching) {
+        if (await actOnMatching(action, list.query, list.total, changed)) clearAll();
+        return;
+      }
       const ids = [...selected].filter(([, run]) => allows(run, action)).map(([id]) => id);
       const done = await actOnRuns(action, ids, changed);
       if (action === "delete") for (const id of done) selected.delete(id);
@@ -41,16 +53,23 @@ export function selection({ views, body, changed, search }) {
 
   const show = () => {
     for (const [id, view] of views) {
-      const is = selected.has(id);
+      const is = matching || selected.has(id);
       view.box.checked = is;
       setAttribute(view.node, "aria-selected", is ? "true" : null);
     }
     const shown = [...views.keys()];
-    const chosen = shown.filter((id) => selected.has(id)).length;
+    const chosen = matching ? shown.length : shown.filter((id) => selected.has(id)).length;
     all.checked = shown.length > 0 && chosen === shown.length;
     all.indeterminate = chosen > 0 && chosen < shown.length;
-    bar.hidden = selected.size === 0;
-    setText(count, `${selected.size} selected`);
+    bar.hidden = selected.size === 0 && !matching;
+    setText(count, matching ? `All ${formatCount(list.total)} that match are selected` : `${formatCount(selected.size)} selected`);
+    offer.hidden = matching || !all.checked || list.total === null || list.total <= shown.length || !maySubmit();
+    setText(offer, list.total === null ? "" : `Select all ${formatCount(list.total)} that match`);
+    compare.hidden = matching;
+    if (matching) {
+      showMatchingButtons();
+      return;
+    }
     setAttribute(compare, "href", `#/compare?runs=${[...selected.keys()].join(",")}`);
     const runs = [...selected.values()];
     for (const { action, button } of buttons) {
@@ -58,6 +77,27 @@ export function selection({ views, body, changed, search }) {
       if (action === "unarchive") button.hidden = button.disabled;
       if (action === "archive") button.hidden = button.disabled && runs.some((run) => allows(run, "unarchive"));
     }
+  };
+
+  /** The runs are not all here, so the server decides for each what is legal. */
+  const showMatchingButtons = () => {
+    const archived = new URLSearchParams(list.query).get("archived");
+    for (const { action, button } of buttons) {
+      button.disabled = false;
+      if (action === "unarchive") button.hidden = archived === null;
+      if (action === "archive") button.hidden = archived === "true";
+    }
+  };
+  offer.addEventListener("click", () => {
+    matching = true;
+    show();
+    clear.focus();
+  });
+  /** Goes on with the runs of this page only, of those that match. */
+  const narrow = () => {
+    if (!matching) return;
+    matching = false;
+    for (const id of views.keys()) set(id, true);
   };
 
   const set = (id, is) => {
@@ -69,6 +109,7 @@ export function selection({ views, body, changed, search }) {
   const order = () => [...body.children].map((row) => Number(row.dataset.run));
 
   const toggle = (id, event) => {
+    narrow();
     const is = !selected.has(id);
     const ids = order();
     const [from, to] = [ids.indexOf(anchor), ids.indexOf(id)];
@@ -82,11 +123,13 @@ export function selection({ views, body, changed, search }) {
   };
 
   all.addEventListener("change", () => {
+    narrow();
     for (const id of views.keys()) set(id, all.checked);
     show();
   });
   const clearAll = () => {
     selected.clear();
+    matching = false;
     show();
   };
   clear.addEventListener("click", clearAll);
@@ -109,7 +152,7 @@ export function selection({ views, body, changed, search }) {
     },
     "/": () => search.focus(),
     "?": showHelp,
-    Escape: () => (selected.size > 0 ? clearAll() : undefined),
+    Escape: () => (selected.size > 0 || matching ? clearAll() : undefined),
   };
   const abort = new AbortController();
   document.addEventListener(
@@ -130,8 +173,13 @@ export function selection({ views, body, changed, search }) {
     bar,
     all,
     toggle,
-    /** The table shows these runs now. */
-    shown(runs) {
+    /** The table shows these runs now, a page of those that match a query. */
+    shown(runs, next) {
+      const isSame = next.query === list.query;
+      // Beyond the last page nobody counts.
+      const total = next.total ?? (isSame ? list.total : null);
+      if (!isSame || !total) matching = false;
+      list = { query: next.query, total };
       for (const run of runs) if (selected.has(run.id)) selected.set(run.id, run);
       show();
     },

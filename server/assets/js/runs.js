@@ -134,7 +134,7 @@ export function mountRuns(container, query) {
     problem.hidden = true;
     reconcile(body, views, items, (run) => run.id, () => runRow({ changed, toggled: select.toggle, page }));
     setAttribute(table, "aria-busy", null);
-    select.shown(items);
+    select.shown(items, { query: withParameter(current, "sort", "").toString(), total: matching });
     filters.setRuns(items);
     for (const { update } of headings) update();
     showPaging(next, matching);

@@ -32,16 +32,16 @@ const HELD_POINTS: u64 = 20;
 const LEAST_COMPARED_STEPS: u64 = 10;
 /// Bytes of a hypergradient's drawings and tables.
 const DRAWING_BYTES: u64 = 1 << 16;
-/// Metrics that a colourization records at a step, and at an epoch.
-const COLOURIZATION_METRICS: u64 = 4;
+/// Metrics that a colourization records at a step or at an epoch, at most.
+const COLOURIZATION_METRICS: u64 = 6;
 /// Rounds of k-means that make the palette.
 const PALETTE_ROUNDS: u64 = 50;
 /// Pictures in a row of a sample: grey, truth, prediction, error.
 const SAMPLE_PICTURES: u64 = 4;
 /// Bytes a training pixel: three colours, of which grey (f32) and class are made.
 const TRAIN_PIXEL_BYTES: u64 = 8;
-/// Bytes a validation pixel: grey and class, and both once more as tensors, made in vectors that grow by doubling.
-const VAL_PIXEL_BYTES: u64 = 15;
+/// Bytes a validation pixel: three colours, grey and class, and these two once more as tensors, made in vectors that grow by doubling.
+const VAL_PIXEL_BYTES: u64 = 18;
 /// Threads that may each sum a weight's gradient over a part of the batch.
 const MOST_PARTIAL_SUMS: u64 = 32;
 /// Copies of the parameters beside those of a step: the best model, the last one, and a checkpoint that is written and sent.
@@ -268,7 +268,7 @@ mod tests {
             estimate(&spec, Size::Images { train, val, side: 32 }).memory_bytes
         };
         assert_eq!(memory(100, 5001, 1000) - memory(100, 5000, 1000), 8 * 1024);
-        assert_eq!(memory(100, 5000, 1001) - memory(100, 5000, 1000), 15 * 1024);
+        assert_eq!(memory(100, 5000, 1001) - memory(100, 5000, 1000), 18 * 1024);
         // The largest layer, layer2.0 or layer3.0, joins 32 and 64 channels; the most biases are 64. One more sum up to 32 images a batch.
         let (below, above) = (memory(32, 5000, 1) - memory(31, 5000, 1), memory(33, 5000, 1) - memory(32, 5000, 1));
         assert_eq!(below - above, 4 * (9 * 32 * 64 + 64));

@@ -4,13 +4,14 @@ use axum::Json as JsonAnswer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use trainyard_wire::annotation::{MOST_ACTED, RunPatch, RunsActed, RunsAction};
+use trainyard_wire::annotation::{MOST_ACTED, MOST_MATCHING, RunPatch, RunsActed, RunsAction};
 use trainyard_wire::run::Run;
 use trainyard_wire::{Problem, RunId};
 
-use super::app::Shared;
+use super::app::{App, Shared};
 use super::conditional::etag;
 use super::extract::{Json, Path};
+use super::listing;
 use super::problem::ApiError;
 use crate::store::AnnotateError;
 
@@ -63,16 +64,36 @@ pub(crate) async fn restore(State(app): State<Shared>, Path(id): Path<RunId>) ->
     Ok(JsonAnswer(app.store.restore_run(id).await?))
 }
 
-/// Does the same to many runs, each for itself.
+/// Does the same to many runs, each for itself: to those in `runs`, or to all that a query of the list matches.
 ///
-/// What cannot be done to one of them is told in its outcome and keeps nothing from the others. Repeating the request changes nothing.
+/// Those that match are found once, and acted on a thousand at a time. What cannot be done to one of them is told in its outcome and keeps nothing from the others. Repeating the request changes nothing.
 #[utoipa::path(post, path = "/v1/runs/actions", tag = "runs", request_body = RunsAction,
     responses((status = 200, description = "What became of each run", body = RunsActed),
-        (status = 422, description = "No such action, or not 1 to 1000 runs", body = Problem, content_type = "application/problem+json")))]
+        (status = 422, description = "No such action, not 1 to 1000 runs, no such query, or too many runs that match", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn act(State(app): State<Shared>, Json(asked): Json<RunsAction>) -> Result<JsonAnswer<RunsActed>, ApiError> {
-    if asked.runs.is_empty() || asked.runs.len() > MOST_ACTED {
-        return Err(ApiError::invalid("/runs", format!("must be 1 to {MOST_ACTED} runs")));
+    let runs = match (asked.runs, asked.matching) {
+        (Some(runs), None) if (1..=MOST_ACTED).contains(&runs.len()) => runs,
+        (Some(_), None) => return Err(ApiError::invalid("/runs", format!("must be 1 to {MOST_ACTED} runs"))),
+        (None, Some(query)) => matching(&app, &query).await?,
+        _ => return Err(ApiError::invalid("/runs", "must be given, or `matching` instead")),
+    };
+    let mut outcomes = Vec::with_capacity(runs.len());
+    for some in runs.chunks(MOST_ACTED) {
+        outcomes.extend(app.store.act_on_runs(asked.action, some).await?);
     }
-    let outcomes = app.store.act_on_runs(asked.action, &asked.runs).await?;
     Ok(JsonAnswer(RunsActed { outcomes }))
+}
+
+/// The runs that a query of the list matches now.
+async fn matching(app: &App, query: &str) -> Result<Vec<RunId>, ApiError> {
+    let wrong = |detail: String| ApiError::invalid("/matching", detail);
+    let search = listing::parse(query).map_err(|errors| {
+        wrong(errors.into_iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect::<Vec<_>>().join("; "))
+    })?;
+    // Whoever means one page is not to act on all.
+    if let Some((name, _)) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| matches!(name.as_ref(), "limit" | "cursor")) {
+        return Err(wrong(format!("?{name} is of one page of the list, and this acts on all that match")));
+    }
+    let found = app.store.matching_ids(search, MOST_MATCHING).await?;
+    found.map_err(|count| wrong(format!("{count} runs match, and at most {MOST_MATCHING} can be acted on at once")))
 }

@@ -195,6 +195,17 @@ impl Store {
         Ok(RunPage { runs, total, next: places.into_iter().next_back().filter(|_| more) })
     }
 
+    /// The ids of all runs that match, in their order; their number where they are more than `most`.
+    pub async fn matching_ids(&self, search: RunSearch, most: usize) -> Result<Result<Vec<RunId>, u64>, StoreError> {
+        let limit = u32::try_from(most).unwrap_or(u32::MAX);
+        let search = RunSearch { after: None, limit, ..search };
+        let db::listing::Found { places, total } = db::listing::find(&mut *self.reader().await?, &search, Timestamp::now()).await?;
+        if places.len() > most {
+            return Ok(Err(total.unwrap_or(places.len() as u64)));
+        }
+        Ok(Ok(places.into_iter().map(|place| place.id).collect()))
+    }
+
     /// All projects by name, with their runs counted.
     pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
         db::listing::projects(&mut *self.reader().await?).await

@@ -150,7 +150,7 @@ async fn many_runs_are_acted_on_each_for_itself() {
     let client = world.client();
     let (queued, ended) = (world.submit_run().await, cancelled(&world).await);
     let runs = [queued, ended, 999].map(RunId).to_vec();
-    let act = async |action| client.act_on_runs(&RunsAction { action, runs: runs.clone() }).await.unwrap().outcomes;
+    let act = async |action| client.act_on_runs(&RunsAction::on(action, runs.clone())).await.unwrap().outcomes;
     let outcomes = async |action| act(action).await.into_iter().map(|acted| (acted.outcome, acted.state)).collect::<Vec<_>>();
     use ActOutcome::{Done, Missing, Refused, Unchanged};
     let missing = (Missing, None);
@@ -170,6 +170,39 @@ async fn many_runs_are_acted_on_each_for_itself() {
 
     for wrong in [json!({"action": "verify", "runs": [1]}), json!({"action": "pause", "runs": []}), json!({"action": "pause"})] {
         assert_eq!(world.post("/v1/runs/actions", &wrong).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn all_runs_that_match_a_query_are_acted_on_whatever_page_they_would_be_on() {
+    let world = World::start().await;
+    let ended = cancelled(&world).await;
+    let rates: Vec<f64> = (1..=1200).map(|i| f64::from(i) / 10_000.0).collect();
+    let swept = world.post("/v1/jobs", &with(regression(), "/sweep", json!({"optimizer.learning_rate": rates}))).await;
+    let (first, last) = (swept.expect(StatusCode::CREATED)["run_ids"][0].clone(), ended + 1200);
+    let act = async |action: &str, query: &str| {
+        let acted = world.post("/v1/runs/actions", &json!({"action": action, "matching": query})).await.expect(StatusCode::OK);
+        acted["outcomes"].as_array().unwrap().clone()
+    };
+    let paused = act("pause", "state=queued").await;
+    assert_eq!(
+        (paused.len(), &paused[0], &paused[1199]["run_id"]),
+        (1200, &json!({"run_id": last, "outcome": "done", "state": "paused"}), &first)
+    );
+    assert!(act("pause", "state=queued").await.is_empty());
+    let all = act("retry", "").await;
+    assert_eq!((all.len(), &all[0]["outcome"]), (1201, &json!("refused")));
+    assert_eq!(all[1200], json!({"run_id": ended, "outcome": "done", "state": "queued"}));
+
+    for wrong in [
+        json!({"action": "pause", "matching": "state=lost"}),
+        json!({"action": "pause", "matching": "state=queued&limit=10"}),
+        json!({"action": "pause", "matching": "", "runs": [1]}),
+    ] {
+        let answer = world.post("/v1/runs/actions", &wrong).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+        let pointer = if wrong.get("runs").is_some() { "/runs" } else { "/matching" };
+        assert_eq!(answer.problem().errors[0].pointer, pointer);
     }
 }
 

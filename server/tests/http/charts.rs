@@ -152,6 +152,7 @@ async fn a_sweep_over_seeds_is_compared_by_groups_and_says_what_is_noise() {
     assert_eq!((drawn[1].0, drawn[1].1["error_y"]["array"].as_array().unwrap().len()), ("mean:1", 3));
     let parallel = world.get(&format!("/v1/compare/charts/parallel.json?job={job}")).await.expect(StatusCode::OK);
     assert_eq!(parallel["layout"]["xaxis"]["ticktext"], json!(["optimizer.learning_rate", "seed", "loss"]));
+    assert_eq!(parallel["facts"]["axes"][0], json!({"name": "optimizer.learning_rate", "scale": "linear", "least": 0.01, "most": 0.1001}));
 }
 
 #[tokio::test]

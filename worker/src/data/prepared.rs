@@ -32,6 +32,8 @@ pub struct Prepared {
     pub palette: Palette,
     pub train: Examples,
     pub val: Examples,
+    /// The colours of the validation images.
+    pub val_colours: Images,
 }
 
 impl Prepared {
@@ -46,7 +48,7 @@ impl Prepared {
         let palette = Palette::of(&train, num_colours, spec.palette_seed);
         let examples = |images: &Images| Examples { grey: grey(images), classes: palette.classes(images) };
         let (height, width) = (train.height, train.width);
-        Ok(Self { height, width, train: examples(&train), val: examples(&val), palette })
+        Ok(Self { height, width, train: examples(&train), val: examples(&val), palette, val_colours: val })
     }
 
     /// Pixels of one image.
@@ -65,7 +67,7 @@ impl Prepared {
     }
 
     fn bytes(&self) -> usize {
-        5 * (self.train.classes.len() + self.val.classes.len())
+        5 * (self.train.classes.len() + self.val.classes.len()) + self.val_colours.bytes().len()
     }
 }
 

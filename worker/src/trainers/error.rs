@@ -31,6 +31,9 @@ pub enum TrainError {
     /// A picture could not be written.
     #[error("cannot write a picture: {0}")]
     Picture(#[from] image::ImageError),
+    /// What was counted could not be written as JSON.
+    #[error("cannot write a file of counts: {0}")]
+    Counts(#[from] serde_json::Error),
 }
 
 impl From<StateError> for TrainError {

@@ -11,6 +11,7 @@ use trainyard_theory::replication::Sample;
 use trainyard_wire::RunId;
 
 use super::Scale;
+use super::baselines::{self, Level};
 use super::curves::finite;
 use super::figure::{Facts, Figure, SeriesFacts, colour, marks, over_steps, plain, shade};
 use super::known::unit;
@@ -52,7 +53,7 @@ pub(super) fn query(metric: &str) -> CurveQuery {
     CurveQuery { names: vec![metric.to_owned()], points: POINTS, buckets: BUCKETS, ..CurveQuery::default() }
 }
 
-pub(super) fn figure(all: &SideBySide, shown: &Shown, metric: &str, curves: &[(RunId, Curve)], y: Scale) -> Figure {
+pub(super) fn figure(all: &SideBySide, shown: &Shown, metric: &str, curves: &[(RunId, Curve)], levels: &[Level], y: Scale) -> Figure {
     let by_run: BTreeMap<RunId, &Curve> = curves.iter().map(|(id, curve)| (*id, curve)).collect();
     let mut facts = Facts { title: format!("{metric} of {} runs", all.runs.len()), ..Facts::default() };
     if shown.groups.len() < all.groups.len() {
@@ -72,6 +73,9 @@ pub(super) fn figure(all: &SideBySide, shown: &Shown, metric: &str, curves: &[(R
             figure.push(trace);
         }
         figure.note(series_facts(name(all, group), metric, &members));
+    }
+    if let Some(first) = curves.iter().filter_map(|(_, curve)| Some(curve.buckets.first()?.last_step)).min() {
+        baselines::draw(&mut figure, levels, (first, last));
     }
     figure
 }

@@ -8,6 +8,7 @@ use plotly::{Scatter, Trace};
 use trainyard_wire::metric::Bucket;
 
 use super::Scale;
+use super::baselines::{self, Level};
 use super::figure::{Facts, Figure, SeriesFacts, colour, marks, over_steps, plain, shade};
 use super::known::{is_predicted, unit};
 use crate::store::Curve;
@@ -24,10 +25,12 @@ pub(super) struct Drawing {
     pub(super) smoothing: f64,
 }
 
-pub(super) fn figure(title: &str, curves: &[Curve], drawing: Drawing) -> Figure {
+pub(super) fn figure(title: &str, curves: &[Curve], levels: &[Level], drawing: Drawing) -> Figure {
     let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
-    let facts = Facts { title: title.to_owned(), series: curves.iter().map(facts).collect(), notes: notes(curves, drawing) };
+    let facts =
+        Facts { title: title.to_owned(), series: curves.iter().map(facts).collect(), notes: notes(curves, drawing), ..Facts::default() };
     let last = curves.iter().filter_map(|curve| Some(curve.buckets.last()?.last_step)).max().unwrap_or_default();
+    let first = curves.iter().filter_map(|curve| Some(curve.buckets.first()?.last_step)).min();
     let mut figure = Figure::new(over_steps(&names, last, drawing.x, drawing.y, curves.len() > 1), facts);
     for (place, curve) in curves.iter().enumerate() {
         let steps: Vec<u64> = curve.buckets.iter().map(|bucket| bucket.last_step).collect();
@@ -53,6 +56,9 @@ pub(super) fn figure(title: &str, curves: &[Curve], drawing: Drawing) -> Figure 
             let values: Vec<f64> = curve.not_finite.iter().map(|(_, value)| value.0).collect();
             figure.push(marks(place, &curve.name, curve.not_finite.iter().map(|(step, _)| *step as f64).collect(), &values));
         }
+    }
+    if let Some(first) = first {
+        baselines::draw(&mut figure, levels, (first, last));
     }
     figure
 }
@@ -168,7 +174,7 @@ mod tests {
     }
 
     fn json(curves: &[Curve], drawing: Drawing) -> Value {
-        serde_json::to_value(figure("loss", curves, drawing)).unwrap()
+        serde_json::to_value(figure("loss", curves, &[], drawing)).unwrap()
     }
 
     #[test]

@@ -26,8 +26,51 @@ pub(crate) struct Figure {
 pub(super) struct Facts {
     pub(super) title: String,
     pub(super) series: Vec<SeriesFacts>,
+    /// Of a confusion: each colour of the palette.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) colours: Vec<ColourFacts>,
+    /// Of parallel coordinates: the axes from left to right.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) axes: Vec<AxisFacts>,
     /// Whole sentences.
     pub(super) notes: Vec<String>,
+}
+
+/// About one colour of a palette.
+#[derive(Debug, Serialize)]
+pub(super) struct ColourFacts {
+    /// `#rrggbb`
+    pub(super) colour: String,
+    /// Pixels that have it, are said to have it, and both.
+    pub(super) truth: u64,
+    pub(super) predicted: u64,
+    pub(super) hits: u64,
+    /// Null where no pixel has it, or is said to have it.
+    pub(super) recall: Option<f64>,
+    pub(super) precision: Option<f64>,
+}
+
+/// About one axis of parallel coordinates: which value stands at which height, from 0 to 1.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct AxisFacts {
+    /// The setting's path, or the metric.
+    pub(super) name: String,
+    #[serde(flatten)]
+    pub(super) scale: AxisScale,
+}
+
+/// How values stand on an axis.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "scale", rename_all = "lowercase")]
+pub(super) enum AxisScale {
+    /// Numbers from the least at 0 to the greatest at 1, or at ½ where there is but one.
+    Linear { least: f64, most: f64 },
+    /// The same by their logarithms.
+    Log { least: f64, most: f64 },
+    /// Names at even distances, or at ½ where there is but one.
+    Names { names: Vec<String> },
+    /// Nothing stands on it.
+    Empty,
 }
 
 /// About one series.
@@ -52,6 +95,11 @@ impl Figure {
     /// Adds what is to be told of a series.
     pub(super) fn note(&mut self, series: SeriesFacts) {
         self.facts.series.push(series);
+    }
+
+    /// Adds a sentence.
+    pub(super) fn tell(&mut self, sentence: String) {
+        self.facts.notes.push(sentence);
     }
 
     pub(super) fn push(&mut self, trace: Box<dyn Trace>) {

@@ -56,6 +56,8 @@ const STANDING: &[Standing] = &[
     ),
     ("colourization", "loss", "loss", &["train_loss", "val_loss"], Scale::Linear),
     ("colourization", "val_accuracy", "validation accuracy", &["val_accuracy"], Scale::Linear),
+    ("colourization", "colour_error", "colour error", &["colour_error"], Scale::Linear),
+    ("colourization", "checkerboard", "checkerboard", &["checkerboard"], Scale::Linear),
 ];
 
 /// Titles of what a run took of its machine.
@@ -65,7 +67,7 @@ const MACHINE_TITLES: [&str; MACHINE.len()] =
 const MLFLOW_SYSTEM: &str = "system/";
 
 /// Metrics that count epochs, not optimizer steps.
-const PER_EPOCH: [&str; 4] = ["train_loss", "val_loss", "val_accuracy", "epoch_seconds"];
+const PER_EPOCH: [&str; 6] = ["train_loss", "val_loss", "val_accuracy", "colour_error", "checkerboard", "epoch_seconds"];
 
 /// What the steps of a metric count.
 pub(super) fn unit(metric: &str) -> &'static str {

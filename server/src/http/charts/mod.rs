@@ -5,6 +5,8 @@
 //! stand `facts`: what a reader should be told in words. [`curves`] draws the metrics of a run, [`known`] names the charts that each kind of run
 //! has, [`comparison`] draws many runs, and [`figure`] has what all share. Charts cost what they show, not what is stored.
 
+mod baselines;
+mod colours;
 mod comparison;
 mod curves;
 mod figure;
@@ -17,7 +19,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
-use trainyard_wire::{Problem, Revision, RunId};
+use trainyard_wire::colours::{CONFUSION, Confusion};
+use trainyard_wire::run::Run;
+use trainyard_wire::{Problem, Revision, RunId, Spec};
 use utoipa::{IntoParams, ToSchema};
 
 use super::app::Shared;
@@ -88,7 +92,8 @@ pub(crate) async fn list(State(app): State<Shared>, Path(id): Path<RunId>, heade
 
 /// A chart of a run as a Plotly figure.
 ///
-/// `name` is one of the run's charts, or any of its metrics, with `.json` behind it.
+/// `name` is one of the run's charts, or any of its metrics, with `.json` behind it. A colourization also has `confusion.json` once it is done: a heat
+/// map of which colours of the palette are taken for which, with recall and precision of each in `facts`.
 #[utoipa::path(get, path = "/v1/runs/{id}/charts/{*name}", tag = "charts",
     params(("id" = i64, Path), ("name" = String, Path, description = "`loss.json`, …"), ChartQuery),
     responses((status = 200, description = "A Plotly figure", body = Object), (status = 304, description = "Nothing changed"),
@@ -110,6 +115,11 @@ pub(crate) async fn run(
         return Ok(unchanged);
     }
     let run = app.store.runs_by_id(&[id]).await?.pop().ok_or_else(|| no_run(id))?;
+    if name == colours::NAME && is_colourization(&run) {
+        let confusion: Confusion = colours::read(&app, id, CONFUSION).await?.ok_or_else(|| no_chart(name))?;
+        let drawn = colours::figure(&confusion).ok_or_else(|| no_chart(name))?;
+        return send(revision, move || Ok(drawn)).await;
+    }
     let chart = known::chart(&run, name).ok_or_else(|| no_chart(name))?;
     let asked = CurveQuery {
         names: chart.metrics.clone(),
@@ -119,8 +129,10 @@ pub(crate) async fn run(
         buckets,
     };
     let found = app.store.curves(id, &asked).await?.ok_or_else(|| no_run(id))?;
+    let metrics: Vec<&str> = chart.metrics.iter().map(String::as_str).collect();
+    let levels = if is_colourization(&run) { baselines::of_run(&app, id, &metrics).await? } else { Vec::new() };
     let drawing = Drawing { x: query.x.unwrap_or(chart.x), y: query.y.unwrap_or(chart.y), smoothing };
-    send(revision, move || Ok(curves::figure(&chart.title, &found, drawing))).await
+    send(revision, move || Ok(curves::figure(&chart.title, &found, &levels, drawing))).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -159,7 +171,9 @@ pub(crate) async fn compare(
     if let Some(unchanged) = not_modified(&headers, revision) {
         return Ok(unchanged);
     }
-    let all = SideBySide::of(compare::candidates(&app, &ids).await?);
+    let candidates = compare::candidates(&app, &ids).await?;
+    let are_colourizations = candidates.iter().all(|run| run.spec.get("kind").is_some_and(|kind| kind == "colourization"));
+    let all = SideBySide::of(candidates);
     let metric = query.metric.or_else(|| all.main_metric()).unwrap_or_default();
     let y = query.y.unwrap_or_default();
     match file {
@@ -172,7 +186,8 @@ pub(crate) async fn compare(
             let shown = comparison::shown(&all, &metric);
             let asked = comparison::query(&metric);
             let found = app.store.curves_of(&shown.ids(&all), &asked).await?;
-            send(revision, move || Ok(comparison::figure(&all, &shown, &metric, &found, y))).await
+            let levels = if are_colourizations { baselines::of_all(&app, &all, &metric).await? } else { Vec::new() };
+            send(revision, move || Ok(comparison::figure(&all, &shown, &metric, &found, &levels, y))).await
         }
     }
 }
@@ -182,6 +197,10 @@ fn buckets(asked: Option<u32>) -> Result<u32, ApiError> {
         buckets if (1..=MOST_BUCKETS).contains(&buckets) => Ok(buckets),
         buckets => Err(ApiError::query("buckets", format!("must be from 1 to {MOST_BUCKETS}, is {buckets}"))),
     }
+}
+
+fn is_colourization(run: &Run) -> bool {
+    matches!(run.spec, Spec::Colourization(_))
 }
 
 fn file_name(name: &str) -> Option<&str> {

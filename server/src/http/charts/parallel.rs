@@ -11,7 +11,7 @@ use plotly::layout::{Annotation, Axis, HoverMode, Layout, Margin, Shape, ShapeLi
 use serde_json::Value;
 use trainyard_wire::number::brief;
 
-use super::figure::{Facts, Figure, plain};
+use super::figure::{AxisFacts, AxisScale, Facts, Figure, plain};
 use super::scatter::word;
 use crate::comparison::{SideBySide, more_is_better};
 
@@ -24,13 +24,14 @@ const WIDE: f64 = 50.0;
 
 /// An axis: where each run crosses it, from 0 to 1, and what is written at some heights.
 struct Coordinate {
-    title: String,
+    name: String,
+    scale: AxisScale,
     heights: Vec<Option<f64>>,
     ticks: Vec<(f64, String)>,
 }
 
 impl Coordinate {
-    fn of_numbers(title: &str, values: &[Option<f64>]) -> Self {
+    fn of_numbers(name: &str, values: &[Option<f64>]) -> Self {
         let finite: Vec<f64> = values.iter().flatten().copied().filter(|value| value.is_finite()).collect();
         let least = finite.iter().copied().fold(f64::INFINITY, f64::min);
         let most = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -43,10 +44,15 @@ impl Coordinate {
         let written: Vec<f64> = if distinct.len() <= 7 { distinct.into_iter().map(f64::from_bits).collect() } else { vec![least, most] };
         let ticks = if finite.is_empty() { Vec::new() } else { written.into_iter().map(|value| (height(value), brief(value))).collect() };
         let heights = values.iter().map(|value| value.filter(|value| value.is_finite()).map(height)).collect();
-        Self { title: if is_log { format!("{title} (log)") } else { title.to_owned() }, heights, ticks }
+        let scale = match (finite.is_empty(), is_log) {
+            (true, _) => AxisScale::Empty,
+            (false, true) => AxisScale::Log { least, most },
+            (false, false) => AxisScale::Linear { least, most },
+        };
+        Self { name: name.to_owned(), scale, heights, ticks }
     }
 
-    fn of_names(title: &str, values: &[Value]) -> Self {
+    fn of_names(name: &str, values: &[Value]) -> Self {
         let words: Vec<String> = values.iter().map(word).collect();
         let distinct: Vec<&String> = words.iter().collect::<BTreeSet<_>>().into_iter().collect();
         let height = |text: &String| {
@@ -54,7 +60,18 @@ impl Coordinate {
             if distinct.len() > 1 { place as f64 / (distinct.len() - 1) as f64 } else { 0.5 }
         };
         let ticks = distinct.iter().take(20).map(|text| (height(text), (*text).clone())).collect();
-        Self { title: title.to_owned(), heights: words.iter().map(|text| Some(height(text))).collect(), ticks }
+        let heights = words.iter().map(|text| Some(height(text))).collect();
+        let names = distinct.into_iter().cloned().collect();
+        Self { name: name.to_owned(), scale: AxisScale::Names { names }, heights, ticks }
+    }
+
+    fn title(&self) -> String {
+        let what = if matches!(self.scale, AxisScale::Log { .. }) { " (log)" } else { "" };
+        plain(&format!("{}{what}", self.name))
+    }
+
+    fn facts(&self) -> AxisFacts {
+        AxisFacts { name: self.name.clone(), scale: self.scale.clone() }
     }
 }
 
@@ -75,7 +92,8 @@ pub(super) fn figure(all: &SideBySide, metric: &str) -> Figure {
         .collect();
     coordinates.push(Coordinate::of_numbers(metric, &values));
 
-    let facts = Facts { title: format!("{metric} over all settings"), notes: notes(all, metric, &values), ..Facts::default() };
+    let axes = coordinates.iter().map(Coordinate::facts).collect();
+    let facts = Facts { title: format!("{metric} over all settings"), axes, notes: notes(all, metric, &values), ..Facts::default() };
     let mut figure = Figure::new(layout(&coordinates), facts);
     let colours = colours(&values, more_is_better(metric));
     // The best last, so that they lie on top.
@@ -141,7 +159,7 @@ fn layout(coordinates: &[Coordinate]) -> Layout {
     let x = Axis::new()
         .range(vec![-0.3, last + 0.3])
         .tick_values((0..coordinates.len()).map(|axis| axis as f64).collect())
-        .tick_text(coordinates.iter().map(|coordinate| plain(&coordinate.title)).collect::<Vec<_>>())
+        .tick_text(coordinates.iter().map(Coordinate::title).collect::<Vec<_>>())
         .show_grid(false)
         .zero_line(false)
         .fixed_range(true);
@@ -167,12 +185,21 @@ fn layout(coordinates: &[Coordinate]) -> Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::{Coordinate, colours};
+    use serde_json::Value;
+
+    use super::{AxisScale, Coordinate, colours};
 
     #[test]
     fn numbers_far_apart_stand_on_a_logarithmic_axis() {
         let axis = Coordinate::of_numbers("rate", &[Some(0.001), Some(1.0), None, Some(f64::NAN)]);
-        assert_eq!(axis.title, "rate (log)");
+        assert_eq!(axis.title(), "rate (log)");
+        assert_eq!(axis.scale, AxisScale::Log { least: 0.001, most: 1.0 });
+        assert_eq!(Coordinate::of_numbers("rate", &[None, Some(f64::NAN)]).scale, AxisScale::Empty);
+        let names = Coordinate::of_names("optimizer.name", &["sgd", "adam", "sgd"].map(Value::from));
+        assert_eq!(
+            (names.heights, names.scale),
+            (vec![Some(1.0), Some(0.0), Some(1.0)], AxisScale::Names { names: vec!["adam".to_owned(), "sgd".to_owned()] })
+        );
         assert_eq!(axis.heights, [Some(0.0), Some(1.0), None, None]);
         let middle = Coordinate::of_numbers("rate", &[Some(0.01), Some(0.1), Some(1.0)]).heights[1].unwrap();
         assert!((middle - 0.5).abs() < 1e-12);

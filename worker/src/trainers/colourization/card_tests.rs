@@ -80,7 +80,7 @@ fn a_run_that_stops_on_the_gpu_goes_on_there_to_the_same_bytes() {
         assert_eq!(train(&assignment, &with(Emulator::new(), true), &first).unwrap(), Ended::Stopped(Stop::Release));
         let rest = Assignment { checkpoint: first.last_checkpoint(), ..assignment.clone() };
         let second = completed(&rest, &with(Emulator::shuffled(9), true));
-        for name in ["model.safetensors", "model.json", "samples/epoch-002.png"] {
+        for name in ["model.safetensors", "model.json", "samples/epoch-002.png", "confusion.json"] {
             assert_eq!(second.artifact(name), whole.artifact(name), "{name}, stopped at {stop_at}");
         }
     }

@@ -258,6 +258,7 @@ impl OnCard {
         engine.prepare_training(&sets.train, &sizes(prepared.train_count(), batch), optimizer)?;
         engine.prepare_scores(&sets.val, &sizes(prepared.val_count(), batch))?;
         engine.prepare_predictions(&sets.val, &sizes(samples, batch))?;
+        engine.prepare_predictions(&sets.val, &sizes(prepared.val_count(), batch))?;
         Ok(on_card)
     }
 

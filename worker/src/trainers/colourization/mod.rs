@@ -7,6 +7,7 @@
 mod batches;
 #[cfg(test)]
 mod card_tests;
+mod colours;
 mod early_stopping;
 mod learner;
 mod model;
@@ -18,10 +19,12 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::json;
 use trainyard_gpu::GpuError;
 use trainyard_theory::regression::diverged;
 use trainyard_wire::StopReason;
+use trainyard_wire::colours::{BASELINES, CONFUSION};
 use trainyard_wire::run::LogLevel;
 use trainyard_wire::spec::ColourizationSpec;
 
@@ -60,6 +63,7 @@ pub(super) fn train(
             );
         }
     }
+    attempt.save_json(BASELINES, &colours::baselines(&attempt.prepared, attempt.samples()))?;
     match attempt.run() {
         // The card does nothing more for this process; the run's last checkpoint is stored.
         Err(TrainError::Gpu(error @ GpuError::Device(_))) => match &workshop.card {
@@ -203,9 +207,13 @@ impl<'a> Attempt<'a> {
             let model = state_dict::to_safetensors(self.learner.state()?.0)?;
             self.save("model-best.safetensors".to_owned(), model, false);
         }
+        let predicted = self.learner.predict(self.samples())?;
+        let look = colours::look(&self.prepared, &predicted);
+        self.session.metric("colour_error", epoch, look.colour_error);
+        self.session.metric("checkerboard", epoch, look.checkerboard);
         let last = epoch >= self.spec.epochs || self.patience_ran_out().is_some();
         if self.spec.sample_every > 0 && (last || epoch.is_multiple_of(self.spec.sample_every)) {
-            let picture = samples::picture(&self.prepared, &self.learner.predict(learner::samples(self.spec, &self.prepared))?)?;
+            let picture = samples::picture(&self.prepared, &predicted)?;
             self.save(format!("samples/epoch-{epoch:03}.png"), picture, true);
         }
         self.save_checkpoint()?;
@@ -222,6 +230,9 @@ impl<'a> Attempt<'a> {
 
     fn finish(&mut self, stop_reason: StopReason) -> Result<Ended, TrainError> {
         let model = state_dict::to_safetensors(self.learner.state()?.0)?;
+        let predicted = self.learner.predict(self.prepared.val_count())?;
+        let look = colours::look(&self.prepared, &predicted[..self.samples() * self.prepared.pixels()]);
+        self.save_json(CONFUSION, &colours::confusion(&self.prepared, &predicted, self.position.epoch))?;
         let description = model::description(self.spec, &self.prepared, &self.position);
         self.save("model.safetensors".to_owned(), model, false);
         self.save("model.json".to_owned(), format!("{description:#}\n").into_bytes(), false);
@@ -232,6 +243,8 @@ impl<'a> Attempt<'a> {
             "best_val_loss": best.map(|best| best.validation.loss),
             "best_val_accuracy": best.map(|best| best.validation.accuracy),
             "best_epoch": best.map(|best| best.epoch),
+            "colour_error": look.colour_error,
+            "checkerboard": look.checkerboard,
             "epochs": self.position.epoch,
         });
         Ok(Ended::Succeeded { stop_reason, result })
@@ -242,6 +255,16 @@ impl<'a> Attempt<'a> {
         let (network, optimizer) = self.learner.state()?;
         let checkpoint = self.position.checkpoint(network, optimizer, device)?;
         self.session.save_checkpoint(self.position.step, checkpoint);
+        Ok(())
+    }
+
+    /// Images of a sample picture.
+    fn samples(&self) -> usize {
+        learner::samples(self.spec, &self.prepared)
+    }
+
+    fn save_json(&self, name: &str, content: &impl Serialize) -> Result<(), TrainError> {
+        self.save(name.to_owned(), serde_json::to_vec(content)?, false);
         Ok(())
     }
 

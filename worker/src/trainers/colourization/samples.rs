@@ -74,15 +74,16 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::data::Palette;
     use crate::data::prepared::Examples;
+    use crate::data::{Images, Palette};
     use crate::networks::{NetworkConfig, NetworkKind};
 
     #[test]
     fn a_row_shows_grey_truth_prediction_and_error() {
         let palette = Palette { colours: vec![[0.0, 0.0, 0.0], [0.5, 0.25, 0.125]] };
         let examples = Examples { grey: vec![0.5; 4], classes: vec![0, 1, 0, 1] };
-        let prepared = Prepared { height: 1, width: 2, palette, train: examples.clone(), val: examples };
+        let val_colours = Images::new(1, 2, vec![0; 12]).unwrap();
+        let prepared = Prepared { height: 1, width: 2, palette, train: examples.clone(), val: examples, val_colours };
         let picture = draw(&prepared, &[0, 0, 1, 1]);
         assert_eq!(picture.dimensions(), (4 * 2 + 3, 2 + 1));
         let row = |y: u32| (0..4).map(|tile| picture.get_pixel(3 * tile + 1, y).0).collect::<Vec<_>>();

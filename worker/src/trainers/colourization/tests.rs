@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use trainyard_wire::colours::{Baselines, Confusion};
 use trainyard_wire::{Spec, StopReason};
 
 use super::super::memory::MemorySession;
@@ -35,7 +36,7 @@ fn result(assignment: &Assignment, session: &MemorySession) -> (StopReason, Valu
 
 /// The metrics that do not measure time.
 fn timeless(session: &MemorySession) -> Vec<(&'static str, Vec<(u64, f64)>)> {
-    ["train_loss", "val_loss", "val_accuracy"].map(|name| (name, session.series(name))).to_vec()
+    ["train_loss", "val_loss", "val_accuracy", "colour_error", "checkerboard"].map(|name| (name, session.series(name))).to_vec()
 }
 
 #[test]
@@ -43,12 +44,14 @@ fn a_run_reports_its_epochs_and_leaves_a_model_its_description_and_pictures() {
     let session = MemorySession::default();
     let (stop_reason, result) = result(&spec(|_| ()), &session);
     assert_eq!(stop_reason, StopReason::Completed);
-    for name in ["train_loss", "val_loss", "val_accuracy", "epoch_seconds"] {
+    for name in ["train_loss", "val_loss", "val_accuracy", "epoch_seconds", "colour_error", "checkerboard"] {
         assert_eq!(session.series(name).iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [1, 2, 3], "{name}");
     }
     assert_eq!(result["epochs"], 3);
     assert_eq!(result["val_loss"], session.series("val_loss")[2].1);
     assert_eq!(result["val_accuracy"], session.series("val_accuracy")[2].1);
+    assert_eq!(result["colour_error"], session.series("colour_error")[2].1);
+    assert_eq!(result["checkerboard"], session.series("checkerboard")[2].1);
     let best = session.series("val_loss").into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     assert_eq!((&result["best_epoch"], &result["best_val_loss"]), (&json!(best.0), &json!(best.1)));
     for name in ["train_batch_loss", "step_ms", "images_per_second"] {
@@ -61,7 +64,10 @@ fn a_run_reports_its_epochs_and_leaves_a_model_its_description_and_pictures() {
 
     let names: Vec<String> = session.artifacts.borrow().keys().cloned().collect();
     let samples = ["samples/epoch-001.png", "samples/epoch-002.png", "samples/epoch-003.png"];
-    assert_eq!(names, [&["model-best.safetensors", "model.json", "model.safetensors"][..], &samples].concat());
+    assert_eq!(
+        names,
+        [&["baselines.json", "confusion.json", "model-best.safetensors", "model.json", "model.safetensors"][..], &samples].concat()
+    );
     let picture = image::load_from_memory(&session.artifact("samples/epoch-003.png")).unwrap();
     assert_eq!((picture.width(), picture.height()), (2 * (4 * 8 + 3), 2 * (2 * 8 + 1)));
     let description: Value = serde_json::from_slice(&session.artifact("model.json")).unwrap();
@@ -79,6 +85,23 @@ fn a_run_reports_its_epochs_and_leaves_a_model_its_description_and_pictures() {
     let model = session.artifact("model.safetensors");
     let tensors = safetensors::SafeTensors::deserialize(&model).unwrap();
     assert_eq!(tensors.tensor("layer1.0.weight").unwrap().shape(), [2, 1, 3, 3]);
+}
+
+#[test]
+fn the_confusion_has_each_validation_pixel_once_and_its_diagonal_is_the_accuracy() {
+    let session = MemorySession::default();
+    let (_, result) = result(&spec(|_| ()), &session);
+    let confusion: Confusion = serde_json::from_slice(&session.artifact("confusion.json")).unwrap();
+    assert!(confusion.is_whole() && confusion.epoch == 3);
+    let colours = confusion.colours();
+    let (pixels, hits) = colours.iter().fold((0, 0), |sums, of| (sums.0 + of.truth, sums.1 + of.hits));
+    assert_eq!(pixels, 5 * 64);
+    assert_eq!(result["val_accuracy"], hits as f64 / pixels as f64);
+    let baselines: Baselines = serde_json::from_slice(&session.artifact("baselines.json")).unwrap();
+    let most = colours.iter().map(|of| of.truth).max().unwrap();
+    assert_eq!(baselines.majority_accuracy, most as f64 / pixels as f64);
+    assert!(baselines.frequency_loss.0 > 0.0 && baselines.samples.palette_floor < baselines.samples.majority_error);
+    assert!(session.series("colour_error").iter().all(|(_, error)| *error > baselines.samples.palette_floor));
 }
 
 #[test]
@@ -112,7 +135,7 @@ fn a_run_stopped_before_any_batch_goes_on_to_the_same_bytes() {
             let second = MemorySession::default();
             assert_eq!(result(&rest, &second), undisturbed, "stopped at {stop_at}");
             assert_eq!(second.asked.get(), 12 - stop_at);
-            for name in ["model.safetensors", "model.json", "samples/epoch-003.png"] {
+            for name in ["model.safetensors", "model.json", "samples/epoch-003.png", "confusion.json", "baselines.json"] {
                 assert_eq!(second.artifact(name), whole.artifact(name), "{name}, stopped at {stop_at}");
             }
             for session in [&first, &second] {

@@ -3,6 +3,7 @@
 import { Conditional } from "./api.js";
 import { cardHead, el, setAttribute, setText } from "./dom.js";
 import { FigureView } from "./figure.js";
+import { drawn } from "./timing.js";
 
 export function compareFigure(title, name, ...tools) {
   const view = new FigureView({ clicked: (id) => location.assign(`#/runs/${id}`) });
@@ -29,6 +30,7 @@ export function compareFigure(title, name, ...tools) {
       setAttribute(view.node, "aria-label", `${title}: ${facts.title}`);
       await view.draw(answer.body);
       empty.hidden = true;
+      drawn(answer.arrived);
     },
     unmount: () => view.unmount(),
   };

@@ -1,6 +1,7 @@
 //! Load and faults for a server: each module is one scenario, with settings, a run against a [`Target`], and a [`Report`].
 //!
 //! - [`submits`], [`claims`], [`metrics`], [`chart`], [`subscribers`]: how fast the server is at one thing
+//! - [`polling`], [`comparison`]: what many dashboards cost, and how fast the page of a large sweep is
 //! - [`mlflow`]: how fast it, or an MLflow server, takes metrics through MLflow's API
 //! - [`mixed`]: everything at once for a long time; does memory stay flat?
 //! - [`disk_full`]: a file system that fills up and is freed again
@@ -12,10 +13,12 @@
 
 pub mod chart;
 pub mod claims;
+pub mod comparison;
 pub mod disk_full;
 pub mod metrics;
 pub mod mixed;
 pub mod mlflow;
+pub mod polling;
 pub mod proxy;
 pub mod report;
 pub mod seeds;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use trainyard_load::target::ServerProcess;
-use trainyard_load::{Report, chart, claims, disk_full, metrics, mixed, mlflow, proxy, submits, subscribers};
+use trainyard_load::{Report, chart, claims, comparison, disk_full, metrics, mixed, mlflow, polling, proxy, submits, subscribers};
 
 /// Put load and faults on a server of its own, and tell how it bears them (exit code 0, or 1 where a bound is missed)
 #[derive(Debug, Parser)]
@@ -85,6 +85,30 @@ enum Scenario {
         #[arg(long, default_value_t = 50)]
         asked: u64,
     },
+    /// Many dashboards that look at one busy run
+    Polling {
+        #[arg(long, default_value_t = 200)]
+        dashboards: u64,
+        /// Of each of four metrics in a report, five reports a second
+        #[arg(long, default_value_t = 50)]
+        points: u64,
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// The page that compares the runs of a sweep
+    Comparison {
+        #[arg(long, default_value_t = 100)]
+        rates: u64,
+        /// Of each rate
+        #[arg(long, default_value_t = 10)]
+        seeds: u64,
+        /// Of each of six metrics of a run
+        #[arg(long, default_value_t = 150)]
+        points: u64,
+        /// How often the page is opened
+        #[arg(long, default_value_t = 30)]
+        asked: u64,
+    },
     /// Many subscribers and workers at once, with one stalled reader
     Subscribers {
         #[arg(long, default_value_t = 200)]
@@ -154,6 +178,13 @@ async fn run(program: &std::path::Path, seed: u64, scenario: Scenario) -> anyhow
             mlflow::run(&tracking, mlflow::Settings { seed, clients, batches, points, metrics, promised: true }).await
         }
         Scenario::Chart { points, buckets, asked } => chart::run(&target, chart::Settings { seed, points, buckets, asked }).await,
+        Scenario::Polling { dashboards, points, seconds } => {
+            let time = Duration::from_secs(seconds);
+            polling::run(&target, polling::Settings { seed, dashboards, points, time }).await
+        }
+        Scenario::Comparison { rates, seeds, points, asked } => {
+            comparison::run(&target, comparison::Settings { seed, rates, seeds, points, asked }).await
+        }
         Scenario::Subscribers { subscribers, workers, seconds } => {
             let time = Duration::from_secs(seconds);
             subscribers::run(&target, subscribers::Settings { seed, subscribers, workers, time }).await

@@ -57,6 +57,17 @@ impl Target {
         Some((field("VmRSS:")?, field("VmHWM:")?))
     }
 
+    /// The CPU time that the server has taken so far; `None` where it is no process of its own.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        /// Of the system's clock of processes (`USER_HZ`).
+        const TICKS_A_SECOND: f64 = 100.0;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid?)).ok()?;
+        // The name in parentheses may hold anything; utime and stime are the 14th and 15th field.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let ticks = |place: usize| fields.get(place)?.parse::<f64>().ok();
+        Some((ticks(11)? + ticks(12)?) / TICKS_A_SECOND)
+    }
+
     /// Bytes of the write-ahead log.
     pub fn log_bytes(&self) -> u64 {
         std::fs::metadata(self.data_dir.join("trainyard.db-wal")).map_or(0, |metadata| metadata.len())

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tempfile::TempDir;
-use trainyard_load::{Target, chart, claims, metrics, mlflow, proxy, submits, subscribers};
+use trainyard_load::{Target, chart, claims, comparison, metrics, mlflow, polling, proxy, submits, subscribers};
 use trainyard_server::{Server, ServerConfig};
 
 /// A server; its folder goes with it.
@@ -56,6 +56,21 @@ async fn metrics_through_mlflows_api_are_all_there() {
 async fn the_chart_of_a_long_run_holds_each_point_once() {
     let (_server, target, _folder) = server().await;
     chart::run(&target, chart::Settings { seed: 2, points: 20_000, buckets: 100, asked: 5 }).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_dashboard_shows_at_least_what_was_acknowledged_before_it_asked_and_in_the_end_everything() {
+    let (_server, target, _folder) = server().await;
+    let settings = polling::Settings { seed: 2, dashboards: 20, points: 20, time: Duration::from_secs(3) };
+    let report = polling::run(&target, settings).await.unwrap();
+    // What did not change is not sent again: files, certificates and the log.
+    assert!(report.value("answers 304").unwrap() >= report.value("polls").unwrap(), "{report}");
+}
+
+#[tokio::test]
+async fn the_page_of_a_sweep_holds_each_run_and_each_point_once() {
+    let (_server, target, _folder) = server().await;
+    comparison::run(&target, comparison::Settings { seed: 2, rates: 30, seeds: 3, points: 40, asked: 3 }).await.unwrap();
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use trainyard_wire::token::Scope;
 
 use crate::config::ServerConfig;
+use crate::http::answers::Answers;
 use crate::http::app::{App, PARSERS};
 use crate::http::credentials::Credentials;
 use crate::http::documentation::Document;
@@ -114,6 +115,7 @@ impl Server {
             store: store.clone(),
             limits: Arc::new(config.limits.clone()),
             credentials,
+            answers: Answers::default(),
             metrics: telemetry::recorder(),
             document: Document::new(&endpoints.openapi)?,
             stop: stop.clone(),

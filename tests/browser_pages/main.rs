@@ -3,6 +3,8 @@
 
 mod colours;
 mod compare;
+mod felt;
+mod line;
 mod look;
 mod run;
 mod seeds;
@@ -26,11 +28,17 @@ struct Desk {
 impl Desk {
     /// On a server with so many workers; none where there is no browser.
     async fn open(workers: u32) -> Option<Self> {
-        let chromium = chromium()?;
+        chromium()?;
         let yard = match workers {
             0 => Yard::server(&[]).await,
             some => Yard::up(&["--workers", &some.to_string()]).await,
         };
+        Self::at(yard).await
+    }
+
+    /// At a server that is there; none where there is no browser.
+    async fn at(yard: Yard) -> Option<Self> {
+        let chromium = chromium()?;
         let driver = Driver::start().await;
         let browser = driver.open(&chromium).await;
         browser.goto(&format!("{}/#token={}", yard.url, yard.token)).await.unwrap();

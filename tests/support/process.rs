@@ -11,7 +11,9 @@ use super::{PATIENCE, eventually};
 
 /// The binary under test: that of the tests' own profile, or the one that is measured.
 fn program() -> PathBuf {
-    std::env::var_os("TRAINYARD_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_trainyard").into(), PathBuf::from)
+    let measured = std::env::var_os("TRAINYARD_BINARY");
+    // It is started in other folders.
+    measured.map_or_else(|| env!("CARGO_BIN_EXE_trainyard").into(), |path| std::path::absolute(path).unwrap())
 }
 
 /// A process of the binary; killed and waited for when it is dropped.

@@ -88,20 +88,40 @@ export async function* pages(path, signal) {
   }
 }
 
-/** A list that only grows at its end: full pages are asked for once, the last one again and again. */
+/** A list that only grows at its end: full pages are asked for once, the last one again and again, as long as it is another. */
 export class Tail {
+  constructor(path) {
+    this.items = [];
+    this.page = new Conditional(path);
+    this.last = [];
+  }
+
+  /** All items so far. */
+  async get(signal) {
+    for (;;) {
+      const answer = await this.page.get(signal);
+      if (answer === null) break;
+      this.last = answer.body.items;
+      if (answer.next === null) break;
+      this.items.push(...this.last);
+      this.last = [];
+      this.page = new Conditional(answer.next);
+    }
+    return [...this.items, ...this.last];
+  }
+}
+
+/** Events of a run, which are told by their revisions: only those after the last known one are asked for. */
+export class Events {
   constructor(path) {
     this.path = path;
     this.items = [];
   }
 
-  /** All items so far. */
+  /** All events so far. */
   async get(signal) {
-    for await (const { body, next } of pages(this.path, signal)) {
-      if (next === null) return [...this.items, ...body.items];
-      this.items.push(...body.items);
-      this.path = next;
-    }
+    const last = this.items.at(-1)?.revision ?? 0;
+    for await (const { body } of pages(`${this.path}?limit=1000&after_revision=${last}`, signal)) this.items.push(...body.items);
     return this.items;
   }
 }
@@ -113,15 +133,19 @@ export class Conditional {
     this.etag = null;
   }
 
-  /** `{body, next, total}` (`next`: path of the next page or null; `total`: items on all pages or null), or null if nothing changed. */
+  /**
+   * `{body, next, total, arrived}` (`next`: path of the next page or null; `total`: items on all pages or null; `arrived`: when the answer
+   * began to come, in the time of `performance.now()`), or null if nothing changed.
+   */
   async get(signal) {
     const headers = this.etag ? { "if-none-match": this.etag } : {};
     const response = await send(this.path, { headers, signal });
     if (response.status === 304) return null;
+    const arrived = performance.now();
     const body = await response.json();
     this.etag = response.headers.get("etag");
     const total = response.headers.get("x-total-count");
-    return { body, next: nextPage(response), total: total === null ? null : Number(total) };
+    return { body, next: nextPage(response), total: total === null ? null : Number(total), arrived };
   }
 }
 

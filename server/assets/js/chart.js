@@ -8,6 +8,7 @@ import { formatMetric } from "./describe.js";
 import { cardHead, el, setAttribute, setText } from "./dom.js";
 import { FigureView } from "./figure.js";
 import { formatCount } from "./format.js";
+import { drawn } from "./timing.js";
 
 /** How long a zoom has to rest before finer data are asked for. */
 const REST_MS = 150;
@@ -95,6 +96,7 @@ export class Chart {
     this.describe(figure.facts);
     await this.view.draw(figure);
     this.empty.hidden = true;
+    drawn(answer.arrived);
   }
 
   /** The last value beside the title, and what the plot cannot show below it. */

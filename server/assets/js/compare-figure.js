@@ -3,6 +3,7 @@
 import { Conditional } from "./api.js";
 import { cardHead, el, setAttribute, setText } from "./dom.js";
 import { FigureView } from "./figure.js";
+import { drawn } from "./timing.js";
 
 /**
  * `prepare(figure)` answers what is drawn of a figure that came, `drawn(node)` is called once it is, `above` stands over the plot and `below` under
@@ -40,6 +41,7 @@ export function compareFigure(title, name, { tools = [], above = [], below = [],
       figure = answer.body;
       await draw();
       empty.hidden = true;
+      drawn(answer.arrived);
     },
     /** Draws again what is there. */
     async redraw() {

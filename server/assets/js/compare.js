@@ -12,6 +12,7 @@ import { groupsCard, runsCard } from "./compare-tables.js";
 import { el, replaceIfChanged, setAttribute, setText } from "./dom.js";
 import { isShare } from "./format.js";
 import { Poller } from "./poll.js";
+import { useful } from "./timing.js";
 
 const MAIN_METRICS = ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"];
 const INTERVAL_MS = 2_000;
@@ -97,6 +98,7 @@ export function mountCompare(container, query) {
     scatter.node.hidden = !hasMetrics || comparison.differences.length === 0;
     parallel.node.hidden = !hasMetrics || count < 3 || differing === 0;
     showSettings();
+    useful();
   };
 
   const poller = new Poller(async (signal) => {

@@ -20,6 +20,7 @@ import { mountRuns } from "./runs.js";
 import { loadSession, maySubmit, mountSignIn, setSession, takeTokenFromAddress } from "./session.js";
 import { mountSubmit } from "./submit.js";
 import { themeToggle } from "./theme.js";
+import { begin } from "./timing.js";
 import { toast } from "./toast.js";
 
 const container = document.getElementById("page");
@@ -61,6 +62,7 @@ function show() {
     return;
   }
   page?.unmount();
+  begin();
   page = PAGES[next.name](next);
   scrollTo(0, 0);
 }

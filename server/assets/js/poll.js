@@ -4,6 +4,7 @@
 // away. It tells the connection line in the top bar how the last call went. `Live` has a poller run as soon as the server tells of a change.
 
 import { setAttribute, setText } from "./dom.js";
+import { heard } from "./timing.js";
 
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -109,7 +110,10 @@ export class Live {
       // What happened before the stream began.
       this.poller.now();
     });
-    source.addEventListener("message", () => this.happened());
+    source.addEventListener("message", ({ lastEventId }) => {
+      this.happened();
+      heard(lastEventId);
+    });
     source.addEventListener("error", () => {
       this.poller.every(this.pollMs);
       if (source.readyState !== EventSource.CLOSED || this.source !== source) return;

@@ -3,7 +3,7 @@
 // One poller asks for the run with its ETag. Everything else is asked for only when the run's revision moved, since every visible change of
 // a run moves it.
 
-import { Conditional, get, Tail } from "./api.js";
+import { Conditional, Events, get, Tail } from "./api.js";
 import { Charts } from "./charts.js";
 import { describeState, progressShare, runTitle } from "./describe.js";
 import { cardHead, el, setText } from "./dom.js";
@@ -17,6 +17,7 @@ import { networkCard } from "./run-network.js";
 import { artifactsCard, certificatesCard, leftOutCard, resultCard, summaryCard, theoryCard } from "./run-tables.js";
 import { samplesCard } from "./samples.js";
 import { eventsCard, logsCard } from "./timeline.js";
+import { useful } from "./timing.js";
 
 export function mountRun(container, id, query) {
   const path = `/v1/runs/${id}`;
@@ -36,8 +37,9 @@ export function mountRun(container, id, query) {
     attempts: attemptsCard(),
     worker: workerCard(),
   };
-  const happened = new Tail(`${path}/events?limit=1000`);
+  const happened = new Events(`${path}/events`);
   const logged = new Tail(`${path}/logs?limit=1000`);
+  const [files, claims] = [new Conditional(`${path}/artifacts`), new Conditional(`${path}/certificates`)];
   const events = eventsCard();
   const logs = logsCard();
   const spec = specCard();
@@ -79,24 +81,31 @@ export function mountRun(container, id, query) {
     spec.update(run);
     const percent = run.state === "running" ? ` ${Math.floor(100 * progressShare(run))} %` : "";
     document.title = `${runTitle(run)} · ${describeState(run)}${percent}`;
+    useful();
+  };
+
+  const showArtifacts = async (artifacts, signal) => {
+    tables.artifacts.update(artifacts);
+    tables.drawings.update(artifacts);
+    samples?.update(artifacts);
+    if (run.spec.kind === "colourization") await tables.confusion.update(artifacts, signal);
+  };
+
+  const showCertificates = ({ certificates, left_out: leftOut }) => {
+    tables.certificates.update(certificates);
+    tables.leftOut.update(leftOut);
   };
 
   const showDetails = async (signal) => {
     const revision = run.revision;
     tables.network.update(run.spec, signal).catch(() => {});
-    const [artifacts, certificates, eventItems, logLines] = await Promise.all([
-      get(`${path}/artifacts`, signal),
-      get(`${path}/certificates`, signal),
+    const [, , eventItems, logLines] = await Promise.all([
+      files.get(signal).then((answer) => answer && showArtifacts(answer.body.artifacts, signal)),
+      claims.get(signal).then((answer) => answer && showCertificates(answer.body)),
       happened.get(signal),
       logged.get(signal),
       charts.refresh(signal),
     ]);
-    tables.artifacts.update(artifacts.artifacts);
-    tables.drawings.update(artifacts.artifacts);
-    samples?.update(artifacts.artifacts);
-    if (run.spec.kind === "colourization") await tables.confusion.update(artifacts.artifacts, signal);
-    tables.certificates.update(certificates.certificates);
-    tables.leftOut.update(certificates.left_out);
     // It depends on the spec alone, so once is enough.
     if (["regression", "regularization_pair", "hypergradient"].includes(run.spec.kind) && !theoryKnown) {
       tables.theory.update(await get(`${path}/theory`, signal));

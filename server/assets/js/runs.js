@@ -16,6 +16,7 @@ import { address, isFiltered, readSort, sortedMetric, viewQuery, withParameter, 
 import { COLUMNS, runRow } from "./runs-row.js";
 import { selection, showHelp } from "./runs-select.js";
 import { viewPicker } from "./runs-views.js";
+import { useful } from "./timing.js";
 import { workerStrip } from "./workers.js";
 
 const PAGE_SIZE = 50;
@@ -142,6 +143,7 @@ export function mountRuns(container, query) {
     empty.hidden = items.length > 0;
     const filtered = isFiltered(current);
     replaceIfChanged(empty, String(filtered), () => (filtered ? noMatch() : noRuns()));
+    useful();
   };
 
   const showPaging = (next, matching) => {

@@ -12,6 +12,7 @@ import { SpecForm } from "./submit-form.js";
 import { planCard } from "./submit-plan.js";
 import { starter } from "./submit-starters.js";
 import { sweepEditor } from "./submit-sweep.js";
+import { useful } from "./timing.js";
 import { toast } from "./toast.js";
 
 /** How long the form rests before the server is asked. */
@@ -123,6 +124,7 @@ export function mountSubmit(container, query) {
     notice.hidden = true;
     form.hidden = false;
     changed();
+    useful();
   };
   start().catch((error) => {
     if (abort.signal.aborted) return;

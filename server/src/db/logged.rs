@@ -10,7 +10,8 @@ use sqlx::SqliteConnection;
 use trainyard_wire::metric::SeriesBatch;
 use trainyard_wire::{Number, Revision, RunId, Timestamp};
 
-use super::metrics::{Growing, Points, insert_into, series_of};
+use super::metrics::{Points, insert_into};
+use super::series::{self, Growing};
 use super::{Result, signed};
 
 /// The last occurrences of a step among which one that comes again is looked for: twice as many as a request may bring of it
@@ -88,7 +89,7 @@ pub(crate) async fn insert(
     if names.is_empty() {
         return Ok(0);
     }
-    let growing = series_of(&mut *conn, run, &names).await?;
+    let growing = series::growing(&mut *conn, run, &names).await?;
     let looked_at: Vec<(i64, i64)> = series
         .iter()
         .zip(&growing)
@@ -96,21 +97,21 @@ pub(crate) async fn insert(
         .flat_map(|(series, growing)| series.steps.iter().map(|step| (growing.id, signed(*step))))
         .collect();
     let mut stored = if looked_at.is_empty() { HashMap::new() } else { occurrences(conn, looked_at).await? };
-    let (mut ids, mut batches) = (Vec::with_capacity(series.len()), Vec::with_capacity(series.len()));
+    let (mut grown, mut batches) = (Vec::with_capacity(series.len()), Vec::with_capacity(series.len()));
     for (series, growing) in series.iter().zip(growing) {
         let batch = match series.appends_to(growing) {
             true => series.whole(now),
             false => series.new_among(growing.id, &mut stored, now),
         };
         if !batch.0.steps.is_empty() {
-            ids.push(growing.id);
+            grown.push(growing);
             batches.push(batch);
         }
     }
-    if ids.is_empty() {
+    if grown.is_empty() {
         return Ok(0);
     }
-    insert_into(conn, &ids, &Points::occurring(batches), revision).await
+    insert_into(conn, &grown, &Points::occurring(batches), revision).await
 }
 
 /// The last points of these steps of series, by step, each step's in their order.
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn points_append_where_each_is_behind_all_others() {
-        let growing = |last_step| Growing { id: 1, last_step };
+        let growing = |last_step| Growing { id: 1, points: 1, last_step };
         assert!(series(&[(1, 0.5, None), (2, 0.5, None)]).appends_to(growing(None)));
         assert!(series(&[(1, 0.5, None)]).appends_to(growing(Some(0))));
         assert!(!series(&[(1, 0.5, None)]).appends_to(growing(Some(1))));

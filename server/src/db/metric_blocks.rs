@@ -3,12 +3,12 @@
 //! A block is made anew from the level below (the lowest from the points) whenever a report has points in it: what it says never depends
 //! on the order in which they came. A chart takes the coarsest level whose blocks are no wider than its buckets, and so reads at most
 //! sixteen rows a bucket, however many points there are. Only at its ends, where a block may reach out of the asked stretch, it reads
-//! points.
+//! points; so it does of a short series, which has no blocks.
 
 use sqlx::SqliteConnection;
 use trainyard_wire::metric::Bucket;
 
-use super::metrics::Stretch;
+use super::metrics::{SeriesRow, Stretch};
 use super::{Result, number, unsigned};
 
 /// The levels, from the coarsest.
@@ -71,19 +71,20 @@ impl Cut {
     }
 }
 
-/// The points of a stretch in at most `buckets` buckets, by step.
-pub(crate) async fn buckets(conn: &mut SqliteConnection, stretch: Stretch, buckets: u32) -> Result<Vec<Bucket>> {
+/// The points of a stretch of `row` in at most `buckets` buckets, by step.
+pub(crate) async fn buckets(conn: &mut SqliteConnection, row: &SeriesRow, stretch: Stretch, buckets: u32) -> Result<Vec<Bucket>> {
     let Stretch { series, from, to } = stretch;
     let cut = Cut::of(from, to, buckets);
-    let shift = cut.shift.unwrap_or(0);
+    let level = cut.shift.filter(|_| row.is_long());
+    let shift = level.unwrap_or(0);
     // The blocks that lie within the stretch, and what is left of it before and behind them.
-    let (first_block, last_block) = match cut.shift {
+    let (first_block, last_block) = match level {
         Some(shift) => {
             ((from >> shift) + i64::from(from >> shift << shift != from), (to >> shift) - i64::from(to | ((1 << shift) - 1) != to))
         }
         None => (1, 0),
     };
-    let (head_end, tail) = match cut.shift {
+    let (head_end, tail) = match level {
         Some(shift) if first_block <= last_block => ((first_block << shift) - 1, (last_block + 1) << shift),
         _ => (to, i64::MAX),
     };

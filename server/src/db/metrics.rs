@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 use trainyard_wire::metric::{Point, SeriesBatch};
 use trainyard_wire::{Number, Revision, RunId, Timestamp};
 
+use super::series::{self, Growing, SHORT};
 use super::{Result, number, signed, unsigned};
 use crate::store::MetricCursor;
 
@@ -18,17 +19,17 @@ pub(crate) struct Points {
 
 /// A series with its extremes.
 #[derive(Clone, Debug, PartialEq)]
-struct Stretched {
+pub(super) struct Stretched {
     batch: SeriesBatch,
     /// Of each point; empty where all are the first of their step.
     occurrences: Vec<i64>,
     first: i64,
-    last: i64,
+    pub(super) last: i64,
     /// The value at the last step.
-    last_value: f64,
+    pub(super) last_value: f64,
     /// Of the values that are no NaN; `None` if there are none.
-    minimum: Option<f64>,
-    maximum: Option<f64>,
+    pub(super) minimum: Option<f64>,
+    pub(super) maximum: Option<f64>,
 }
 
 impl Points {
@@ -63,12 +64,14 @@ impl Stretched {
             batch,
         })
     }
+
+    pub(super) fn count(&self) -> i64 {
+        i64::try_from(self.batch.steps.len()).unwrap_or(i64::MAX)
+    }
 }
 
 /// Rows of one statement, from the most: few statements for many points, and few different ones, which stay prepared.
 const ROWS: [usize; 4] = [256, 32, 4, 1];
-/// Summaries that are brought up to date one by one; of more, all at once are quicker.
-const FEW_SERIES: usize = 32;
 
 /// The statement that inserts so many points, with six values bound for each: as values doubles arrive exactly, which SQLite's reading of
 /// decimal numbers would miss by a bit now and then, and nothing has to be parsed. NaN becomes NULL on the way.
@@ -91,30 +94,43 @@ pub(crate) async fn insert(conn: &mut SqliteConnection, run: RunId, points: &Poi
         return Ok(0);
     }
     let names: Vec<&str> = points.series.iter().map(|series| series.batch.name.as_str()).collect();
-    let ids: Vec<i64> = series_of(&mut *conn, run, &names).await?.into_iter().map(|series| series.id).collect();
-    insert_into(conn, &ids, points, revision).await
+    let growing = series::growing(&mut *conn, run, &names).await?;
+    insert_into(conn, &growing, points, revision).await
 }
 
-/// As [`insert`], into the series with these ids.
-pub(super) async fn insert_into(conn: &mut SqliteConnection, ids: &[i64], points: &Points, revision: Revision) -> Result<u64> {
-    let inserted = insert_points(conn, ids, points, revision).await?;
+/// As [`insert`], into these series.
+pub(super) async fn insert_into(conn: &mut SqliteConnection, growing: &[Growing], points: &Points, revision: Revision) -> Result<u64> {
+    let inserted = insert_points(conn, growing, points, revision).await?;
     if inserted == 0 {
         return Ok(0);
     }
-    let stretches: Vec<_> = ids.iter().zip(&points.series).map(|(id, series)| (id, series.first, series.last)).collect();
-    let stretches = super::to_json("list of series", &stretches)?;
-    if inserted == points.count() as u64 && ids.len() <= FEW_SERIES {
-        add_to_summaries(conn, ids, points, &stretches, revision).await?;
+    let stretches: Vec<_> = growing.iter().zip(&points.series).map(|(series, added)| (series.id, added.first, added.last)).collect();
+    let now: HashMap<i64, i64> = if inserted == points.count() as u64 {
+        series::add(conn, growing, &points.series).await?;
+        growing.iter().zip(&points.series).map(|(series, added)| (series.id, series.points.saturating_add(added.count()))).collect()
     } else {
-        summarize(conn, &stretches, revision).await?;
+        series::summarize(conn, &super::to_json("list of series", &stretches)?, revision).await?.into_iter().collect()
+    };
+    let was_long: Vec<_> =
+        growing.iter().zip(&stretches).filter(|(series, _)| series.points > SHORT).map(|(_, stretch)| *stretch).collect();
+    if !was_long.is_empty() {
+        let stretches = super::to_json("list of series", &was_long)?;
+        series::note_revision(conn, &stretches, revision).await?;
+        super::metric_blocks::renew(conn, &stretches).await?;
     }
-    super::metric_blocks::renew(conn, &stretches).await?;
+    let becomes_long = |series: &&Growing| series.points <= SHORT && now.get(&series.id).is_some_and(|points| *points > SHORT);
+    let are_long: Vec<_> = growing.iter().filter(becomes_long).map(|series| (series.id, 0, i64::MAX)).collect();
+    if !are_long.is_empty() {
+        let stretches = super::to_json("list of series", &are_long)?;
+        series::note_all_revisions(conn, &stretches).await?;
+        super::metric_blocks::renew(conn, &stretches).await?;
+    }
     Ok(inserted)
 }
 
 /// Inserts the points that are not there yet; answers how many those are.
-async fn insert_points(conn: &mut SqliteConnection, ids: &[i64], points: &Points, revision: Revision) -> Result<u64> {
-    let rows = ids.iter().zip(&points.series).flat_map(|(id, series)| {
+async fn insert_points(conn: &mut SqliteConnection, growing: &[Growing], points: &Points, revision: Revision) -> Result<u64> {
+    let rows = growing.iter().zip(&points.series).flat_map(|(Growing { id, .. }, series)| {
         let SeriesBatch { steps, values, times, .. } = &series.batch;
         let occurrences = series.occurrences.iter().copied().chain(std::iter::repeat(0));
         let points = steps.iter().zip(values).zip(times).zip(occurrences);
@@ -135,105 +151,19 @@ async fn insert_points(conn: &mut SqliteConnection, ids: &[i64], points: &Points
     Ok(inserted)
 }
 
-/// Adds points, all of which are new, to the summaries of their series.
-async fn add_to_summaries(conn: &mut SqliteConnection, ids: &[i64], points: &Points, stretches: &str, revision: Revision) -> Result<()> {
-    for (id, series) in ids.iter().zip(&points.series) {
-        let count = i64::try_from(series.batch.steps.len()).unwrap_or(i64::MAX);
-        sqlx::query!(
-            "UPDATE series SET
-                 points = points + ?2,
-                 minimum = CASE WHEN minimum <= ?3 OR ?3 IS NULL THEN minimum ELSE ?3 END,
-                 maximum = CASE WHEN maximum >= ?4 OR ?4 IS NULL THEN maximum ELSE ?4 END,
-                 last = CASE WHEN points = 0 OR last_step <= ?5 THEN ?6 ELSE last END,
-                 last_step = CASE WHEN points = 0 OR last_step <= ?5 THEN ?5 ELSE last_step END
-             WHERE id = ?1",
-            id,
-            count,
-            series.minimum,
-            series.maximum,
-            series.last,
-            series.last_value,
-        )
-        .execute(&mut *conn)
-        .await?;
-    }
-    sqlx::query!(
-        "INSERT INTO metric_batches (series_id, revision, first_step)
-         SELECT stretch.value ->> 0, ?2, stretch.value ->> 1 FROM json_each(?1) AS stretch",
-        stretches,
-        revision.0,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// A series that points are added to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Growing {
-    pub(super) id: i64,
-    /// The largest step of its points, if it has any.
-    pub(super) last_step: Option<i64>,
-}
-
-/// The series of a run with these names, which differ, in their order; made where they are new.
-pub(super) async fn series_of(conn: &mut SqliteConnection, run: RunId, names: &[&str]) -> Result<Vec<Growing>> {
-    let list = super::to_json("list of names", &names)?;
-    let rows = sqlx::query!(
-        r#"INSERT INTO series (run_id, name) SELECT ?, value FROM json_each(?) WHERE true
-         ON CONFLICT (run_id, name) DO UPDATE SET name = name 
-         RETURNING id AS "id!: i64", name AS "name!: String", points AS "points!: i64", last_step AS "last_step!: i64""#,
-        run.0,
-        list,
-    )
-    .fetch_all(conn)
-    .await?;
-    let growing = |points: i64, id, last_step| Growing { id, last_step: (points > 0).then_some(last_step) };
-    let known: HashMap<String, Growing> = rows.into_iter().map(|row| (row.name, growing(row.points, row.id, row.last_step))).collect();
-    names.iter().map(|name| known.get(*name).copied().ok_or_else(|| sqlx::Error::RowNotFound.into())).collect()
-}
-
-/// Adds the points of `revision` to the summaries of `stretches`, which is `[[series, first step, last step], …]` as JSON.
-async fn summarize(conn: &mut SqliteConnection, stretches: &str, revision: Revision) -> Result<()> {
-    // MIN and MAX over rows pass over NULL, which is NaN; the two-argument forms would not.
-    sqlx::query!(
-        "UPDATE series SET
-             points = series.points + new.points,
-             minimum = CASE WHEN series.minimum <= new.minimum OR new.minimum IS NULL THEN series.minimum ELSE new.minimum END,
-             maximum = CASE WHEN series.maximum >= new.maximum OR new.maximum IS NULL THEN series.maximum ELSE new.maximum END,
-             (last, last_step) = (
-                 SELECT value, step FROM metrics WHERE series_id = series.id ORDER BY step DESC, occurrence DESC LIMIT 1
-             )
-         FROM (
-             SELECT series_id, COUNT(*) AS points, MIN(metrics.value) AS minimum, MAX(metrics.value) AS maximum
-             FROM json_each(?1) AS stretch CROSS JOIN metrics
-             WHERE series_id = stretch.value ->> 0 AND step BETWEEN stretch.value ->> 1 AND stretch.value ->> 2 AND revision = ?2
-             GROUP BY series_id
-         ) AS new
-         WHERE series.id = new.series_id",
-        stretches,
-        revision.0,
-    )
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query!(
-        "INSERT INTO metric_batches (series_id, revision, first_step)
-         SELECT series_id, ?2, MIN(step) FROM json_each(?1) AS stretch CROSS JOIN metrics
-         WHERE series_id = stretch.value ->> 0 AND step BETWEEN stretch.value ->> 1 AND stretch.value ->> 2 AND revision = ?2
-         GROUP BY series_id",
-        stretches,
-        revision.0,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// One metric of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SeriesRow {
     pub(crate) id: i64,
     pub(crate) name: String,
+    pub(crate) points: i64,
+}
+
+impl SeriesRow {
+    /// Whether it has blocks and the beginnings of revisions beside its points.
+    pub(crate) fn is_long(&self) -> bool {
+        self.points > SHORT
+    }
 }
 
 /// The series of a run, by name; only those named, if any are.
@@ -241,7 +171,7 @@ pub(crate) async fn series(conn: &mut SqliteConnection, run: RunId, names: &[Str
     let names = if names.is_empty() { None } else { Some(super::to_json("list of names", &names)?) };
     Ok(sqlx::query_as!(
         SeriesRow,
-        r#"SELECT id AS "id!", name FROM series WHERE run_id = ?1 AND points > 0
+        r#"SELECT id AS "id!", name, points FROM series WHERE run_id = ?1 AND points > 0
              AND (?2 IS NULL OR name IN (SELECT value FROM json_each(?2))) ORDER BY name"#,
         run.0,
         names,
@@ -258,7 +188,7 @@ pub(crate) struct Stretch {
     pub(crate) to: i64,
 }
 
-/// The first step of the points that became known after a revision; `None` if there are none.
+/// The first step of the points of a long series that became known after a revision; `None` if there are none.
 pub(crate) async fn first_step_after(conn: &mut SqliteConnection, series: i64, revision: Revision) -> Result<Option<i64>> {
     Ok(sqlx::query_scalar!(
         r#"SELECT MIN(first_step) AS "first: i64" FROM metric_batches WHERE series_id = ? AND revision > ?"#,

@@ -29,6 +29,7 @@ pub(crate) mod revision;
 pub(crate) mod run_rows;
 pub(crate) mod run_search;
 pub(crate) mod runs;
+pub(crate) mod series;
 pub(crate) mod tokens;
 pub(crate) mod verifications;
 pub(crate) mod views;

@@ -6,6 +6,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Answers;
 use super::credentials::Credentials;
 use super::documentation::Document;
 use crate::config::Limits;
@@ -20,6 +21,8 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) limits: Arc<Limits>,
     pub(crate) credentials: Credentials,
+    /// What many ask for.
+    pub(crate) answers: Answers,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) document: Document,
     /// Cancelled when the server shuts down: long polls and streams end.

@@ -25,7 +25,7 @@ const PIECE: usize = 1 << 17;
 
 /// The files of a run, by name.
 #[utoipa::path(get, path = "/v1/runs/{id}/artifacts", tag = "runs", params(("id" = i64, Path)),
-    responses((status = 200, body = Artifacts), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Artifacts), (status = 304, description = "Nothing changed"), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(State(app): State<Shared>, Path(id): Path<RunId>) -> Result<JsonAnswer<Artifacts>, ApiError> {
     app.store.artifacts(id).await?.map(JsonAnswer).ok_or_else(|| no_run(id))
 }

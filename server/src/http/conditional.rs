@@ -22,6 +22,12 @@ pub(crate) fn matches(headers: &HeaderMap, wanted: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|tag| tag.trim() == "*" || opaque_tag(tag) == Some(wanted))
 }
 
+/// The tags of `If-None-Match`, without their quotes.
+pub(crate) fn opaque_tags(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(opaque_tag).map(str::to_owned).collect()
+}
+
 fn opaque_tag(tag: &str) -> Option<&str> {
     let tag = tag.trim();
     tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')

@@ -20,6 +20,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::UtoipaMethodRouter;
 
+use super::answers;
 use super::app::Shared;
 use super::credentials::Identity;
 use super::problem::{ApiError, MLFLOW_ERROR_TYPE, MlflowError, is_mlflow};
@@ -78,6 +79,11 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     pub(crate) fn new(openapi: OpenApi) -> Self {
         Self { public: Router::new(), protected: Router::new(), openapi }
+    }
+
+    /// Adds handlers that answer from the store alone, for whoever may read: those who ask the same share an answer.
+    pub(crate) fn add_shared(self, (schemas, paths, routes): UtoipaMethodRouter<Shared>) -> Self {
+        self.add(Access::Scoped(Scope::Read), (schemas, paths, routes.route_layer(middleware::from_fn(answers::share))))
     }
 
     /// Adds the handlers of one path, as `routes!(…)` gives them.

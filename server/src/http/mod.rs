@@ -8,6 +8,7 @@
 mod access;
 mod actions;
 mod annotations;
+pub(crate) mod answers;
 pub(crate) mod app;
 mod artifacts;
 mod backups;
@@ -89,7 +90,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(external::set_params))
         .add(SUBMIT, routes!(external::put_artifact))
         .add(SUBMIT, routes!(external::finish))
-        .add(READ, routes!(runs::get))
+        .add_shared(routes!(runs::get))
         .add(SUBMIT, routes!(annotations::patch))
         .add(SUBMIT, routes!(annotations::delete))
         .add(SUBMIT, routes!(annotations::restore))
@@ -97,13 +98,13 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(READ, routes!(views::list))
         .add(SUBMIT, routes!(views::put))
         .add(SUBMIT, routes!(views::delete))
-        .add(READ, routes!(runs::events))
-        .add(READ, routes!(runs::logs))
-        .add(READ, routes!(runs::theory))
-        .add(READ, routes!(runs::certificates))
+        .add_shared(routes!(runs::events))
+        .add_shared(routes!(runs::logs))
+        .add_shared(routes!(runs::theory))
+        .add_shared(routes!(runs::certificates))
         .add(READ, routes!(events::stream))
-        .add(READ, routes!(history::get))
-        .add(READ, routes!(artifacts::list))
+        .add_shared(routes!(history::get))
+        .add_shared(routes!(artifacts::list))
         .add(READ, routes!(artifacts::get))
         .add(SUBMIT, routes!(actions::cancel_run))
         .add(SUBMIT, routes!(actions::pause_run))
@@ -111,10 +112,10 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(actions::retry_run))
         .add(SUBMIT, routes!(verification::verify))
         .add(READ, routes!(verification::get))
-        .add(READ, routes!(charts::list))
-        .add(READ, routes!(charts::run))
-        .add(READ, routes!(charts::compare))
-        .add(READ, routes!(compare::get))
+        .add_shared(routes!(charts::list))
+        .add_shared(routes!(charts::run))
+        .add_shared(routes!(charts::compare))
+        .add_shared(routes!(compare::get))
         .add(SUBMIT, routes!(datasets::upload))
         .add(READ, routes!(datasets::list))
         .add(READ, routes!(datasets::get))
@@ -203,6 +204,8 @@ async fn authenticate(State(app): State<Shared>, mut request: Request, next: Nex
     match app.credentials.identify(request.method(), request.headers()) {
         Ok(identity) => {
             request.extensions_mut().insert(identity);
+            // Layers on single routes find it there.
+            request.extensions_mut().insert(app);
             next.run(request).await
         }
         Err(error) => error.into_response(),

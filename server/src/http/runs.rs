@@ -117,7 +117,8 @@ pub(crate) struct LogsQuery {
 
 /// What a run's workers logged, oldest line first.
 #[utoipa::path(get, path = "/v1/runs/{id}/logs", tag = "runs", params(("id" = i64, Path), LogsQuery),
-    responses((status = 200, body = Page<LogLine>), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<LogLine>), (status = 304, description = "Nothing changed"),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn logs(
     State(app): State<Shared>,
     Path(id): Path<RunId>,
@@ -133,14 +134,15 @@ pub(crate) async fn logs(
 
 /// The claims of theory that were checked on a run.
 #[utoipa::path(get, path = "/v1/runs/{id}/certificates", tag = "runs", params(("id" = i64, Path)),
-    responses((status = 200, body = Certificates), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Certificates), (status = 304, description = "Nothing changed"),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn certificates(State(app): State<Shared>, Path(id): Path<RunId>) -> Result<JsonAnswer<Certificates>, ApiError> {
     app.store.certificates(id).await?.map(JsonAnswer).ok_or_else(|| no_run(id))
 }
 
 /// What theory says of a regression before it runs: rank, eigenvalues, rates, and the steps to its tolerance.
 #[utoipa::path(get, path = "/v1/runs/{id}/theory", tag = "runs", params(("id" = i64, Path)),
-    responses((status = 200, body = RegressionTheory),
+    responses((status = 200, body = RegressionTheory), (status = 304, description = "Nothing changed"),
         (status = 404, description = "No such run, or no regression", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn theory(State(app): State<Shared>, Path(id): Path<RunId>) -> Result<JsonAnswer<RegressionTheory>, ApiError> {
     let run = app.store.run(id).await?.ok_or_else(|| no_run(id))?;

@@ -7,7 +7,7 @@ use trainyard_wire::{JobId, Number, Revision, RunId};
 use super::{Store, StoreError};
 use crate::comparison::Candidate;
 use crate::db;
-use crate::db::metrics::{SeriesRow, Stretch};
+use crate::db::metrics::Stretch;
 
 /// Most values of a curve that are marked because they are not finite.
 const MOST_MARKS: u32 = 500;
@@ -94,13 +94,14 @@ async fn curves(conn: &mut SqliteConnection, id: RunId, query: &CurveQuery) -> R
     rows.sort_by_key(|row| query.names.iter().position(|name| *name == row.name));
     let column = |step: u64| i64::try_from(step).unwrap_or(i64::MAX);
     let mut curves = Vec::with_capacity(rows.len());
-    for SeriesRow { id: series, name } in rows {
+    for row in rows {
+        let series = row.id;
         let Some((first, last)) = db::metrics::range(conn, series).await? else { continue };
         let stretch = Stretch { series, from: query.from.map_or(first, column), to: query.to.map_or(last, column) };
         let mut points = db::metrics::points(conn, stretch, Revision(-1), None, i64::from(query.points) + 1).await?;
         let buckets = if points.len() > query.points as usize {
             points.clear();
-            db::metric_blocks::buckets(conn, stretch, query.buckets).await?
+            db::metric_blocks::buckets(conn, &row, stretch, query.buckets).await?
         } else {
             let bucket =
                 |step, value| Bucket { first_step: step, last_step: step, first: value, last: value, min: value, max: value, count: 1 };
@@ -109,7 +110,7 @@ async fn curves(conn: &mut SqliteConnection, id: RunId, query: &CurveQuery) -> R
         let not_finite = db::metrics::not_finite(conn, stretch, MOST_MARKS).await?;
         let marks = not_finite.len() as u64;
         let not_finite_count = if marks < u64::from(MOST_MARKS) { marks } else { db::metrics::count_not_finite(conn, stretch).await? };
-        curves.push(Curve { name, buckets, not_finite, not_finite_count });
+        curves.push(Curve { name: row.name, buckets, not_finite, not_finite_count });
     }
     Ok(curves)
 }

@@ -63,16 +63,16 @@ impl MetricQuery {
     async fn points_of(
         &self,
         conn: &mut SqliteConnection,
-        series: i64,
+        row: &SeriesRow,
         cursor: Option<MetricCursor>,
         limit: usize,
     ) -> Result<Vec<(MetricCursor, trainyard_wire::metric::Point)>, StoreError> {
         let mut from = self.from.map_or(0, column);
-        if let Some(after) = self.after_revision {
-            let Some(first) = db::metrics::first_step_after(conn, series, after).await? else { return Ok(Vec::new()) };
+        if let Some(after) = self.after_revision.filter(|_| row.is_long()) {
+            let Some(first) = db::metrics::first_step_after(conn, row.id, after).await? else { return Ok(Vec::new()) };
             from = from.max(first);
         }
-        let stretch = Stretch { series, from, to: self.to.map_or(i64::MAX, column) };
+        let stretch = Stretch { series: row.id, from, to: self.to.map_or(i64::MAX, column) };
         let cursor = cursor.filter(|cursor| cursor.step >= from);
         let after = self.after_revision.unwrap_or(Revision(-1));
         db::metrics::points(conn, stretch, after, cursor, i64::try_from(limit).unwrap_or(i64::MAX)).await
@@ -103,18 +103,17 @@ impl Store {
         // Whoever asks for a page after a series that a retry has dropped starts over.
         let start = query.cursor.and_then(|cursor| rows.iter().position(|row| row.id == cursor.series));
         for row in rows.into_iter().skip(start.unwrap_or(0)) {
-            let SeriesRow { id, name } = row;
-            let cursor = query.cursor.filter(|cursor| cursor.series == id);
-            let mut points = query.points_of(&mut conn, id, cursor, left + 1).await?;
+            let cursor = query.cursor.filter(|cursor| cursor.series == row.id);
+            let mut points = query.points_of(&mut conn, &row, cursor, left + 1).await?;
             if points.len() > left {
                 points.truncate(left);
                 // Where nothing of this series fits any more, the next page begins with it.
-                let first = MetricCursor { series: id, step: -1, occurrence: -1 };
+                let first = MetricCursor { series: row.id, step: -1, occurrence: -1 };
                 next = Some(points.last().map(|(cursor, _)| *cursor).or(cursor).unwrap_or(first));
             }
             left -= points.len();
             if !points.is_empty() {
-                series.push(Series { name, points: points.into_iter().map(|(_, point)| point).collect() });
+                series.push(Series { name: row.name, points: points.into_iter().map(|(_, point)| point).collect() });
             }
             if next.is_some() {
                 break;
@@ -133,15 +132,15 @@ impl Store {
         let rows = db::metrics::series(&mut conn, id, &query.names).await?;
         let most = buckets_each(query.buckets, rows.len());
         let mut series = Vec::with_capacity(rows.len());
-        for SeriesRow { id, name } in rows {
-            let Some((first, last)) = db::metrics::range(&mut conn, id).await? else { continue };
+        for row in rows {
+            let Some((first, last)) = db::metrics::range(&mut conn, row.id).await? else { continue };
             let (from, to) = (query.from.map_or(first, column), query.to.map_or(last, column));
             if from > to {
                 continue;
             }
-            let buckets = db::metric_blocks::buckets(&mut conn, Stretch { series: id, from, to }, most).await?;
+            let buckets = db::metric_blocks::buckets(&mut conn, &row, Stretch { series: row.id, from, to }, most).await?;
             if !buckets.is_empty() {
-                series.push(BucketSeries { name, buckets });
+                series.push(BucketSeries { name: row.name, buckets });
             }
         }
         Ok(Some(BucketHistory { series, revision }))

@@ -44,6 +44,8 @@ impl Store {
                     }
                     transaction.delete_verifications(id).await?;
                     db::removal::remove(&mut transaction.conn, id).await?;
+                    // Whoever asks for it is answered otherwise from now on.
+                    transaction.advance_revision(1);
                     Ok(Some(true))
                 }
                 .boxed()

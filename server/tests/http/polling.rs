@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use trainyard_wire::metric::SeriesBatch;
+use trainyard_wire::run::{LogLevel, LogLine};
 use trainyard_wire::worker::Report;
-use trainyard_wire::{Attempt, RunId};
+use trainyard_wire::{Attempt, Number, RunId, Timestamp};
 
 use super::worker_protocol::{Worker, report, series};
 use super::world::{Answer, World, regression, with};
@@ -59,6 +61,60 @@ async fn what_did_not_change_is_304() {
         let changed = Answer::of(world.request(Method::GET, path).header("if-none-match", tag)).await;
         assert_eq!(changed.status, StatusCode::OK, "{path}");
     }
+}
+
+#[tokio::test]
+async fn answers_that_many_share_are_never_older_than_what_was_acknowledged() {
+    let world = World::start().await;
+    let id = RunId(world.submit_run().await);
+    let worker = Worker::register(&world).await;
+    worker.claim(0.0).await;
+    let (metrics, chart) = (format!("/v1/runs/{id}/metrics?limit=10000"), format!("/v1/runs/{id}/charts/loss.json"));
+    for count in 1..=30_u64 {
+        let told = SeriesBatch { steps: vec![count], values: vec![Number(0.5)], times: vec![0], name: "loss".to_owned() };
+        worker.client.report(id, &Report { metrics: vec![told], ..report(Attempt(1)) }).await.unwrap();
+        let asked =
+            (0..8).map(async |_| (world.get(&metrics).await.expect(StatusCode::OK), world.get(&chart).await.expect(StatusCode::OK)));
+        for (history, figure) in futures::future::join_all(asked).await {
+            assert_eq!(history["series"][0]["points"].as_array().unwrap().len() as u64, count);
+            assert_eq!(figure["facts"]["series"][0]["points"], count);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_shared_is_told_to_nobody_who_may_not_read() {
+    let world = World::start().await;
+    let path = format!("/v1/runs/{}", world.submit_run().await);
+    world.get(&path).await.expect(StatusCode::OK);
+    let worker = world.token(&["worker"]).await;
+    let refused = Answer::of(world.bare(Method::GET, &path).bearer_auth(worker)).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert_eq!(Answer::of(world.bare(Method::GET, &path)).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.get(&format!("{path}?surprise=1")).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn files_certificates_and_logs_that_are_as_they_were_are_304_while_metrics_come() {
+    let world = World::start().await;
+    let id = RunId(world.submit_run().await);
+    let worker = Worker::register(&world).await;
+    worker.claim(0.0).await;
+    let paths = ["artifacts", "certificates", "logs?limit=1000"].map(|name| format!("/v1/runs/{id}/{name}"));
+    let mut tags = Vec::new();
+    for path in &paths {
+        tags.push(world.get(path).await.header("etag").to_owned());
+    }
+    let again = async |path: &str, tag: &str| Answer::of(world.request(Method::GET, path).header("if-none-match", tag)).await;
+    let more = |values: &[f64]| Report { metrics: vec![series("more", values)], ..report(Attempt(1)) };
+    worker.client.report(id, &more(&[0.5])).await.unwrap();
+    for (path, tag) in paths.iter().zip(&tags) {
+        assert_eq!(again(path, tag).await.status, StatusCode::NOT_MODIFIED, "{path}");
+    }
+    let line = LogLine { time: Timestamp(0), level: LogLevel::Info, message: "news".to_owned() };
+    worker.client.report(id, &Report { logs: vec![line], ..report(Attempt(1)) }).await.unwrap();
+    let statuses = [again(&paths[0], &tags[0]).await.status, again(&paths[2], &tags[2]).await.status];
+    assert_eq!(statuses, [StatusCode::NOT_MODIFIED, StatusCode::OK]);
 }
 
 #[tokio::test]

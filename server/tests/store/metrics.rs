@@ -1,5 +1,7 @@
 //! Histories of metrics: exact, bounded, summarized.
 
+use std::collections::BTreeSet;
+
 use trainyard_server::store::{BucketQuery, MetricQuery};
 use trainyard_wire::metric::{Bucket, MetricSummary, Series};
 use trainyard_wire::worker::{ClaimedRun, Report};
@@ -101,6 +103,31 @@ async fn a_poller_gets_only_what_is_newer_than_its_revision() {
 }
 
 #[tokio::test]
+async fn a_poller_gets_what_is_new_to_it_before_and_after_a_series_grows_long() {
+    let world = World::new().await;
+    let claimed = world.submit_and_claim().await;
+    // Every second report is behind the one before it, and each brings two points that are there already.
+    let reports: Vec<Vec<u64>> = (0..12_u64).map(|report| (0..120).map(|point| (report ^ 1) * 118 + point).collect()).collect();
+    let mut told: Vec<(Revision, Vec<u64>)> = Vec::new();
+    for report in &reports {
+        let known: BTreeSet<u64> = told.iter().flat_map(|(_, steps)| steps).copied().collect();
+        let before = world.store.revision();
+        tell(&world, &claimed, "loss", &report.iter().map(|step| (*step, *step as f64)).collect::<Vec<_>>()).await;
+        told.push((before, report.iter().copied().filter(|step| !known.contains(step)).collect()));
+        for (index, (revision, _)) in told.iter().enumerate() {
+            let series = ask(&world, &claimed, MetricQuery { after_revision: Some(*revision), ..all() }).await;
+            let mut new: Vec<u64> = told[index..].iter().flat_map(|(_, steps)| steps).copied().collect();
+            new.sort_unstable();
+            assert_eq!(steps(&series[0]), new, "after revision {revision} of {} reports", told.len());
+        }
+        let summary = world.run(claimed.run_id).await.summary["loss"].clone();
+        let last = told.iter().flat_map(|(_, steps)| steps).max().copied().unwrap();
+        let first = told.iter().flat_map(|(_, steps)| steps).min().copied().unwrap();
+        assert_eq!((summary.last_step, summary.last.0, summary.min.0), (last, last as f64, first as f64));
+    }
+}
+
+#[tokio::test]
 async fn pages_of_any_size_add_up_to_the_whole() {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;
@@ -174,12 +201,20 @@ async fn buckets_hold_minimum_maximum_first_last_and_count() {
 
 #[tokio::test]
 async fn a_chart_of_any_stretch_and_width_sums_up_the_very_points_that_are_in_it() {
+    // Over all levels of blocks, in reports that make the series long at once or little by little; and one that stays short.
+    for (points, points_of_a_report) in [(30_000, 1777), (9_000, 97), (450, 50)] {
+        charts_sum_up(points, points_of_a_report).await;
+    }
+}
+
+async fn charts_sum_up(points: u64, points_of_a_report: usize) {
     let world = World::new().await;
     let claimed = world.submit_and_claim().await;
-    // Out of order, with gaps, over all levels of blocks, and a report that comes twice.
-    let steps: Vec<u64> = (0..30_000).map(|index| index * 3 + index % 2).filter(|step| step % 1000 > 40).collect();
+    // Out of order, with gaps, and a report that comes twice.
+    let steps: Vec<u64> = (0..points).map(|index| index * 3 + index % 2).filter(|step| step % 1000 > 40).collect();
     let value = |step: u64| ((step * 7919) % 10_007) as f64 / 17.0;
-    let batches: Vec<Vec<(u64, f64)>> = steps.chunks(1777).map(|steps| steps.iter().map(|step| (*step, value(*step))).collect()).collect();
+    let batches: Vec<Vec<(u64, f64)>> =
+        steps.chunks(points_of_a_report).map(|steps| steps.iter().map(|step| (*step, value(*step))).collect()).collect();
     for batch in batches.iter().rev().chain(&batches[3..4]) {
         tell(&world, &claimed, "loss", batch).await;
     }
@@ -190,7 +225,8 @@ async fn a_chart_of_any_stretch_and_width_sums_up_the_very_points_that_are_in_it
             let query = BucketQuery { names: vec!["loss".to_owned()], from, to, buckets };
             let history = world.store.metric_buckets(claimed.run_id, query.clone()).await.unwrap().unwrap();
             assert_eq!(history, world.store.metric_buckets(claimed.run_id, query).await.unwrap().unwrap());
-            let charted = &history.series[0].buckets;
+            let none = Vec::new();
+            let charted = history.series.first().map_or(&none, |series| &series.buckets);
             assert!(charted.len() <= buckets as usize, "{from:?} to {to:?} in {buckets}: {}", charted.len());
             let mut asked =
                 steps.iter().copied().filter(|step| from.is_none_or(|from| *step >= from) && to.is_none_or(|to| *step <= to)).peekable();

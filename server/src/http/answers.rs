@@ -2,7 +2,8 @@
 //!
 //! Two hundred dashboards that look at one busy run ask the same questions every second, and as long as the store's revision stands, each
 //! question has one answer: every visible change moves the revision. So an answer is made once a revision, by whoever asks first while the
-//! others wait for it, and whoever has it already is answered 304 without a look into the store. A new revision forgets all of them.
+//! others wait for it, and whoever has it already is answered 304. A new revision forgets all of them; of what did not change with it, the
+//! first who asks with its entity tag has only that looked at.
 //!
 //! Only routes that answer from the store alone and need the scope `read` may share ([`Endpoints::add_shared`](super::endpoints::Endpoints)).
 
@@ -11,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -32,15 +32,16 @@ const MOST_ANSWERS: usize = 512;
 const MOST_BYTES_OF_ONE: u64 = 1 << 20;
 const MOST_BYTES: u64 = 16 << 20;
 
-/// An answer that succeeded.
+/// An answer that succeeded, or that nothing is new.
 #[derive(Debug)]
 struct Kept {
+    status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
 /// Where an answer comes once it is made; nothing comes where it is none that is kept.
-type Place = Arc<OnceCell<Option<Kept>>>;
+type Place = Arc<OnceCell<Option<Arc<Kept>>>>;
 
 /// The answers of the last revision that was asked at.
 #[derive(Debug)]
@@ -101,19 +102,27 @@ pub(crate) async fn share(request: Request, next: Next) -> Response {
     let Some(question) = question(&request) else { return next.run(request).await };
     // Before the answer is made: what is made from a newer state is no worse.
     let revision = app.store.revision();
-    let Some(place) = app.answers.place(revision, question) else { return next.run(request).await };
     let known = opaque_tags(request.headers());
-    let (mut parts, body) = request.into_parts();
-    let conditions = parts.headers.remove(header::IF_NONE_MATCH);
-    let mut asked = Some((parts, body));
+    let Some(whole) = app.answers.place(revision, question.clone()) else { return next.run(request).await };
+    match whole.get() {
+        Some(Some(kept)) => return kept.answer(&known),
+        Some(None) => return next.run(request).await,
+        None => {}
+    }
+    // Who has an answer already may be told so with less work than making it anew.
+    let place = match known.is_empty() {
+        true => Some(Arc::clone(&whole)),
+        false => app.answers.place(revision, format!("{question}\n\n{}", known.join(","))),
+    };
+    let Some(place) = place else { return next.run(request).await };
+    let mut asked = Some(request);
     let mut own = None;
     let kept = place
         .get_or_init(|| async {
-            let (parts, body) = asked.take()?;
-            match keep(next.clone().run(Request::from_parts(parts, body)).await).await {
+            match keep(next.clone().run(asked.take()?).await).await {
                 Ok(kept) => {
                     app.answers.keep(revision, kept.body.len() as u64);
-                    Some(kept)
+                    Some(Arc::new(kept))
                 }
                 Err(response) => {
                     own = Some(response);
@@ -123,19 +132,18 @@ pub(crate) async fn share(request: Request, next: Next) -> Response {
         })
         .await;
     match (kept, own, asked) {
-        (Some(kept), ..) => kept.answer(&known),
+        (Some(kept), ..) => {
+            if kept.status == StatusCode::OK {
+                // Fails where it is there already.
+                let _ = whole.set(Some(Arc::clone(kept)));
+            }
+            kept.answer(&known)
+        }
         (None, Some(own), _) => own,
         // It was asked for by somebody else, and is not to be kept.
-        (None, None, Some((parts, body))) => next.run(Request::from_parts(with_conditions(parts, conditions), body)).await,
+        (None, None, Some(request)) => next.run(request).await,
         (None, None, None) => ApiError::Internal("a question was lost".to_owned()).into_response(),
     }
-}
-
-fn with_conditions(mut parts: Parts, conditions: Option<HeaderValue>) -> Parts {
-    if let Some(conditions) = conditions {
-        parts.headers.insert(header::IF_NONE_MATCH, conditions);
-    }
-    parts
 }
 
 /// What an answer depends on beside the store; `None` where it is nobody else's.
@@ -154,8 +162,9 @@ fn question(request: &Request) -> Option<String> {
 
 /// Takes an answer in, if it succeeded and is short enough.
 async fn keep(response: Response) -> Result<Kept, Response> {
-    let exact = response.body().size_hint().exact();
-    if response.status() != StatusCode::OK || exact.is_none_or(|bytes| bytes > MOST_BYTES_OF_ONE) {
+    let (status, exact) = (response.status(), response.body().size_hint().exact());
+    let succeeded = [StatusCode::OK, StatusCode::NOT_MODIFIED].contains(&status);
+    if !succeeded || exact.is_none_or(|bytes| bytes > MOST_BYTES_OF_ONE) {
         return Err(response);
     }
     let (parts, body) = response.into_parts();
@@ -166,14 +175,15 @@ async fn keep(response: Response) -> Result<Kept, Response> {
         let tag = format!("W/\"{}\"", &hex(&Sha256::digest(&body))[..32]);
         headers.insert(header::ETAG, HeaderValue::try_from(tag).map_err(|error| ApiError::internal(error).into_response())?);
     }
-    Ok(Kept { headers, body })
+    Ok(Kept { status, headers, body })
 }
 
 impl Kept {
     fn answer(&self, known: &[String]) -> Response {
         let tag =
             self.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(|tag| tag.trim_start_matches("W/").trim_matches('"'));
-        let mut response = match tag.is_some_and(|tag| known.iter().any(|known| known == tag)) {
+        let is_known = self.status == StatusCode::NOT_MODIFIED || tag.is_some_and(|tag| known.iter().any(|known| known == tag));
+        let mut response = match is_known {
             true => StatusCode::NOT_MODIFIED.into_response(),
             false => Body::from(self.body.clone()).into_response(),
         };
@@ -190,18 +200,16 @@ impl Kept {
 mod tests {
     use super::*;
 
-    fn kept(bytes: &'static str) -> Option<Kept> {
-        Some(Kept {
-            headers: HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("W/\"7\""))]),
-            body: Bytes::from_static(bytes.as_bytes()),
-        })
+    fn kept(bytes: &'static str) -> Kept {
+        let headers = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("W/\"7\""))]);
+        Kept { status: StatusCode::OK, headers, body: Bytes::from_static(bytes.as_bytes()) }
     }
 
     #[tokio::test]
     async fn an_answer_is_found_at_its_revision_and_forgotten_at_the_next() {
         let answers = Answers::default();
         let place = answers.place(Revision(7), "/a".to_owned()).unwrap();
-        place.get_or_init(async || kept("one")).await;
+        place.get_or_init(async || Some(Arc::new(kept("one")))).await;
         assert!(answers.place(Revision(7), "/a".to_owned()).unwrap().get().is_some());
         assert!(answers.place(Revision(7), "/b".to_owned()).unwrap().get().is_none());
         assert!(answers.place(Revision(8), "/a".to_owned()).unwrap().get().is_none());
@@ -222,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_an_answer_is_told_so() {
-        let kept = kept("one").unwrap();
+        let kept = kept("one");
         assert_eq!(kept.answer(&["6".to_owned(), "7".to_owned()]).status(), StatusCode::NOT_MODIFIED);
         let whole = kept.answer(&["6".to_owned()]);
         assert_eq!((whole.status(), whole.headers().get(header::ETAG).unwrap()), (StatusCode::OK, &HeaderValue::from_static("W/\"7\"")));

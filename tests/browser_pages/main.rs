@@ -1,6 +1,7 @@
 //! The pages of the dashboard in a real browser: one run, a comparison, the form. See [`support::browser`] for where there is none.
 #![allow(clippy::unwrap_used)]
 
+mod colourize;
 mod compare;
 mod look;
 mod run;

@@ -8,6 +8,7 @@
 pub mod annotation;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod colourize;
 pub mod compare;
 pub mod dataset;
 pub mod external;

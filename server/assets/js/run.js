@@ -5,6 +5,7 @@
 
 import { Conditional, get, Tail } from "./api.js";
 import { Charts } from "./charts.js";
+import { colourizeCard } from "./colourize.js";
 import { describeState, progressShare, runTitle } from "./describe.js";
 import { cardHead, el, setText } from "./dom.js";
 import { copyText, curlCommand, showJson } from "./json-view.js";
@@ -33,6 +34,7 @@ export function mountRun(container, id, query) {
     network: networkCard(),
     attempts: attemptsCard(),
     worker: workerCard(),
+    colourize: colourizeCard(id),
   };
   const happened = new Tail(`${path}/events?limit=1000`);
   const logged = new Tail(`${path}/logs?limit=1000`);
@@ -44,6 +46,7 @@ export function mountRun(container, id, query) {
   const cards = el(
     "div",
     { class: "card-columns" },
+    tables.colourize.node,
     tables.drawings.node,
     tables.certificates.node,
     tables.leftOut.node,
@@ -66,6 +69,7 @@ export function mountRun(container, id, query) {
     notice.hidden = true;
     content.hidden = false;
     head.update(run);
+    tables.colourize.update(run);
     charts.setSpec(run.spec);
     if (run.spec.kind === "colourization" && samples === null) {
       samples = samplesCard(id, run.spec);
@@ -126,6 +130,7 @@ export function mountRun(container, id, query) {
       clearInterval(ticker);
       poller.stop();
       charts.unmount();
+      tables.colourize.unmount();
     },
   };
 }

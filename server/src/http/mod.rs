@@ -12,6 +12,7 @@ pub(crate) mod app;
 mod artifacts;
 mod backups;
 mod charts;
+mod colourize;
 mod compare;
 mod conditional;
 pub(crate) mod connections;
@@ -109,6 +110,8 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(actions::retry_run))
         .add(SUBMIT, routes!(verification::verify))
         .add(READ, routes!(verification::get))
+        .add(SUBMIT, routes!(colourize::colourize))
+        .add(READ, routes!(colourize::list))
         .add(READ, routes!(charts::list))
         .add(READ, routes!(charts::run))
         .add(READ, routes!(charts::compare))

@@ -4,6 +4,7 @@
 mod access;
 mod annotations;
 mod charts;
+mod colourize;
 mod datasets;
 mod events;
 mod examples;

@@ -73,7 +73,7 @@ pub(super) fn table(artifacts: &[Artifact]) -> Table {
     table
 }
 
-async fn write_to_stdout(client: &Client, run: RunId, name: &str) -> anyhow::Result<()> {
+pub(super) async fn write_to_stdout(client: &Client, run: RunId, name: &str) -> anyhow::Result<()> {
     let mut pieces = client.artifact(run, name).await?;
     let mut stdout = std::io::stdout().lock();
     while let Some(piece) = pieces.next().await {

@@ -6,6 +6,7 @@ mod artifacts;
 mod backup;
 mod check;
 mod cifar10;
+mod colourize;
 mod compare;
 mod completions;
 mod config;
@@ -103,6 +104,8 @@ pub(crate) enum Command {
     Projects(annotate::ProjectsArgs),
     /// Execute a finished run again and tell whether it comes to the same bits (exit code 0 or 1)
     Verify(verify::VerifyArgs),
+    /// Colour a picture (PNG or JPEG) with the model of a finished colourization
+    Colourize(colourize::ColourizeArgs),
     /// Print the history of a run's metrics
     Metrics(metrics::MetricsArgs),
     /// Show runs side by side: where their specs differ, and what they came to
@@ -177,6 +180,7 @@ impl Command {
             Self::Restore(args) => args.run(BulkAction::Restore, context).await,
             Self::Projects(args) => args.run(context).await,
             Self::Verify(args) => args.run(context).await,
+            Self::Colourize(args) => args.run(context).await,
             Self::Metrics(args) => args.run(context).await,
             Self::Compare(args) => args.run(context).await,
             Self::Logs(args) => args.run(context).await,

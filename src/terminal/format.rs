@@ -54,6 +54,7 @@ pub(crate) fn what(run: &Run) -> String {
             format!("{} on {}{category}", spec.network.name, spec.dataset.name)
         }
         Spec::External(spec) => spec.command.clone().unwrap_or_else(|| "a program of its own".to_owned()),
+        Spec::Picture(spec) => format!("a picture with the model of run {}", spec.model_run_id),
     };
     let swept: Vec<String> = run.sweep_point.iter().map(|(path, value)| format!("{path}={}", short_json(value))).collect();
     if !swept.is_empty() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod colours;
+mod colourize;
 mod compare;
 mod felt;
 mod line;

@@ -9,6 +9,7 @@ pub mod annotation;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod colours;
+pub mod colourize;
 pub mod compare;
 pub mod dataset;
 pub mod external;

@@ -112,6 +112,8 @@ words!(
         Colourization = "colourization",
         /// Nothing: a program outside of Trainyard logs to it.
         External = "external",
+        /// Nothing: it colours a picture with the model of a colourization. Lists leave it out.
+        Picture = "picture",
     }
 );
 

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let spec = serde_json::json!({"kind": "regression", "problem": {"source": "synthetic", "n": n, "d": d, "condition": 100, "noise": 0.1},
         "optimizer": {"name": "gd", "learning_rate": 0.9}, "steps": steps});
     let spec = Spec::from_value(spec, "").map_err(|errors| errors[0].detail.clone())?;
-    let assignment = Assignment { spec, dataset: None, checkpoint: None };
+    let assignment = Assignment { spec, dataset: None, checkpoint: None, picture: None };
     train(&assignment, &Workshop::new(Device::Cpu), &Printer(Instant::now()))?;
     Ok(())
 }

@@ -71,7 +71,7 @@ impl Session for StopAt {
 fn trained(reference: &Reference, case: &Case, step: u64) -> Vec<f64> {
     let spec = json!({"kind": "regression", "problem": {"source": "inline", "x": reference.x, "t": reference.t},
         "initial_weights": reference.initial_weights, "optimizer": case.optimizer, "l2": case.l2, "steps": reference.steps, "seed": case.seed});
-    let assignment = Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None };
+    let assignment = Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None, picture: None };
     let session = StopAt { stop_at: step, asked: Cell::new(0), checkpoint: RefCell::new(None) };
     match train(&assignment, &Workshop::new(Device::Cpu), &session).unwrap() {
         Ended::Stopped(Stop::Release) => {

@@ -35,7 +35,7 @@ fn assignment(dataset: LocalDataset) -> Assignment {
         "optimizer": {"name": "adam", "learning_rate": 0.001},
         "epochs": 1,
     });
-    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: Some(dataset), checkpoint: None }
+    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: Some(dataset), checkpoint: None, picture: None }
 }
 
 /// Keeps metrics and the names of files.

@@ -5,6 +5,8 @@
 // through `Conditional`, which sends the last ETag and reports "unchanged" on 304 without parsing anything.
 
 const TIMEOUT_MS = 20_000;
+/** For a picture on a slow line. */
+const UPLOAD_TIMEOUT_MS = 300_000;
 
 /** An answer with an error status. `problem` is the RFC 9457 body, if there was one. */
 class ApiError extends Error {
@@ -77,6 +79,13 @@ export async function sendJson(method, path, value, signal, timeoutMs) {
 export async function post(path, body, { headers = {}, signal } = {}) {
   const json = { "content-type": "application/json", ...headers };
   return (await send(path, { method: "POST", body: JSON.stringify(body), headers: json, signal })).json();
+}
+
+/** Sends a picture to be coloured with a run's model; the picture as it stands then. */
+export async function sendPicture(runId, picture) {
+  const headers = { "content-type": picture.type };
+  const path = `/v1/runs/${runId}/colourize`;
+  return (await send(path, { method: "POST", headers, body: picture, timeoutMs: UPLOAD_TIMEOUT_MS })).json();
 }
 
 /** The bodies of a list's pages, following `rel="next"`. */

@@ -29,6 +29,10 @@ export function describeTraining(spec) {
     const count = Object.keys(spec.params).length;
     return { what: "external", detail: `${formatCount(count)} parameters`, data: spec.command ?? spec.host ?? "" };
   }
+  if (spec.kind === "picture") {
+    const { format, width, height } = spec.picture;
+    return { what: "picture", detail: `${format}, ${formatCount(width)}×${formatCount(height)}`, data: `with the model of run ${spec.model_run_id}` };
+  }
   const { optimizer, problem } = spec;
   if (!problem) return { what: spec.kind, detail: "", data: "" };
   const size = problem.n && problem.d ? ` ${formatCount(problem.n)}×${formatCount(problem.d)}` : "";

@@ -5,6 +5,7 @@
 
 import { Conditional, Events, get, Tail } from "./api.js";
 import { Charts } from "./charts.js";
+import { colourizeCard } from "./colourize.js";
 import { describeState, progressShare, runTitle } from "./describe.js";
 import { cardHead, el, setText } from "./dom.js";
 import { copyText, curlCommand, showJson } from "./json-view.js";
@@ -36,6 +37,7 @@ export function mountRun(container, id, query) {
     network: networkCard(),
     attempts: attemptsCard(),
     worker: workerCard(),
+    colourize: colourizeCard(id),
   };
   const happened = new Events(`${path}/events`);
   const logged = new Tail(`${path}/logs?limit=1000`);
@@ -48,6 +50,7 @@ export function mountRun(container, id, query) {
   const cards = el(
     "div",
     { class: "card-columns" },
+    tables.colourize.node,
     tables.drawings.node,
     tables.certificates.node,
     tables.leftOut.node,
@@ -71,6 +74,7 @@ export function mountRun(container, id, query) {
     notice.hidden = true;
     content.hidden = false;
     head.update(run);
+    tables.colourize.update(run);
     charts.setSpec(run.spec);
     if (run.spec.kind === "colourization" && samples === null) {
       samples = samplesCard(id, run.spec);
@@ -140,6 +144,7 @@ export function mountRun(container, id, query) {
       poller.stop();
       charts.unmount();
       tables.confusion.unmount();
+      tables.colourize.unmount();
     },
   };
 }

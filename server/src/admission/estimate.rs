@@ -47,6 +47,12 @@ const MOST_PARTIAL_SUMS: u64 = 32;
 /// Copies of the parameters beside those of a step: the best model, the last one, and a checkpoint that is written and sent.
 const MODEL_COPIES: u64 = 4;
 
+/// Copies of a model's parameters for colouring: their file as it came, read, as the network's, and packed.
+const COLOURING_COPIES: u64 = 4;
+/// Bytes a pixel of a picture that is coloured: decoded (up to 16 bits a channel) and made to bytes, its planes, grey, classes, and the
+/// pictures that are made of it, plain and encoded.
+const PICTURE_PIXEL_BYTES: u64 = 64;
+
 /// How large a run's data are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
@@ -63,9 +69,8 @@ pub(crate) fn estimate(spec: &Spec, size: Size) -> Estimate {
         (Spec::RegularizationPair(spec), Size::Problem { n, d }) => regularization_pair(spec, n, d),
         (Spec::Hypergradient(spec), Size::Problem { n, d }) => hypergradient(spec, n, d),
         (Spec::Colourization(spec), Size::Images { train, val, side }) => colourization(spec, train, val, side),
-        (Spec::Regression(_) | Spec::RegularizationPair(_) | Spec::Hypergradient(_) | Spec::Colourization(_) | Spec::External(_), _) => {
-            nothing_fits()
-        }
+        // Sizes of other things; what is not submitted has none.
+        _ => nothing_fits(),
     }
 }
 
@@ -86,7 +91,7 @@ pub(super) fn checkpoint_bytes(spec: &Spec, estimate: &Estimate) -> u64 {
         Spec::RegularizationPair(spec) => (8, spec.optimizer.name),
         Spec::Hypergradient(spec) => return product(&[8, HYPERGRADIENT_METRICS, spec.outer_steps.saturating_add(1)]),
         Spec::Colourization(spec) => (4, spec.optimizer.name),
-        Spec::External(_) => return 0,
+        Spec::External(_) | Spec::Picture(_) => return 0,
     };
     product(&[number, estimate.parameters, optimizer_slots(optimizer).saturating_add(1)])
 }
@@ -193,6 +198,15 @@ fn colourization(spec: &ColourizationSpec, train: u64, val: u64, side: u64) -> E
         multiply_adds: sum(&[product(&[spec.epochs, epoch]), palette]),
         disk_bytes: sum(&[models, pictures, product(&[points, POINT_BYTES])]),
     }
+}
+
+/// Bytes that a worker takes for colouring a picture of `width`×`height` pixels with the model that `spec` trained: windows of it in the network,
+/// the weights as they lie in their file, the network and packed for it, and the picture in all its forms.
+pub(crate) fn picture_memory(spec: &ColourizationSpec, width: u64, height: u64) -> u64 {
+    let padded = |side: u64| side.checked_next_multiple_of(4).unwrap_or(u64::MAX);
+    let config = NetworkConfig { width: padded(width), height: padded(height), ..network(spec, 4) };
+    let (Ok(tiling), Ok(accounting)) = (config.tiling(), config.accounting()) else { return u64::MAX };
+    sum(&[tiling.bytes, product(&[4, COLOURING_COPIES, accounting.weights]), product(&[PICTURE_PIXEL_BYTES, width, height])])
 }
 
 fn network(spec: &ColourizationSpec, side: u64) -> NetworkConfig {

@@ -87,6 +87,7 @@ impl Facts {
             Spec::Colourization(spec) => self.images(&mut spec.dataset),
             // Parsing refuses it.
             Spec::External(_) => Err(error("/spec/kind", "an external run is not submitted".to_owned())),
+            Spec::Picture(_) => Err(error("/spec/kind", "a picture is not submitted".to_owned())),
         }
     }
 

@@ -50,7 +50,7 @@ fn checkpoint_pointer(spec: &Spec, size: Size) -> &'static str {
     match spec {
         Spec::Colourization(_) => "/spec/network/num_filters",
         Spec::Hypergradient(_) => "/spec/outer_steps",
-        Spec::Regression(_) | Spec::RegularizationPair(_) | Spec::External(_) => data_pointer(spec, size),
+        Spec::Regression(_) | Spec::RegularizationPair(_) | Spec::External(_) | Spec::Picture(_) => data_pointer(spec, size),
     }
 }
 
@@ -105,7 +105,7 @@ fn disk_pointer(spec: &Spec) -> &'static str {
         Spec::RegularizationPair(spec) if spec.record() == Record::Every => "/spec/record",
         Spec::Regression(_) | Spec::RegularizationPair(_) => "/spec/steps",
         Spec::Hypergradient(_) => "/spec/outer_steps",
-        Spec::External(_) => "/spec",
+        Spec::External(_) | Spec::Picture(_) => "/spec",
         Spec::Colourization(spec) => most_to_blame(
             spec,
             &[

@@ -50,7 +50,7 @@ impl<'a> Theorist<'a> {
             Spec::Regression(spec) => (&spec.problem, Some(&spec.optimizer), spec.l2),
             Spec::RegularizationPair(spec) => (&spec.problem, Some(&spec.optimizer), spec.l2),
             Spec::Hypergradient(spec) => (&spec.problem, None, spec.l2),
-            Spec::Colourization(_) | Spec::External(_) => return None,
+            Spec::Colourization(_) | Spec::External(_) | Spec::Picture(_) => return None,
         };
         let summary = match synthetic(problem) {
             Some(synthetic) => Ok(SpectrumSummary::of_synthetic(&synthetic, l2)),

@@ -35,7 +35,7 @@ pub(super) fn of<'a>(runs: &'a [PlannedRun], theorist: &mut Theorist<'_>) -> Vec
             // The runs of a pair are stable alike: (2 − λ)/λ_max(H) with λ = 2ηλ̃ says of η what 2/λ_max(H̃) does.
             Spec::RegularizationPair(spec) => (doubt(&spec.optimizer, spec.l2, lambda_max), "/spec/optimizer/learning_rate"),
             Spec::Hypergradient(spec) => (doubt_start(spec, lambda_max), "/spec/learning_rate"),
-            Spec::Colourization(_) | Spec::External(_) => continue,
+            Spec::Colourization(_) | Spec::External(_) | Spec::Picture(_) => continue,
         };
         if let Some(warning) = warning
             && !doubts.iter().any(|doubt| doubt.warning == warning)

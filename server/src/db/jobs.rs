@@ -75,7 +75,7 @@ pub(crate) async fn list(conn: &mut SqliteConnection, filter: &JobFilter) -> Res
     let rows = sqlx::query_as!(
         JobRow,
         "SELECT id, name, tags, project, kind, priority, sweep, created_at, revision FROM jobs
-         WHERE id < ?1 AND verifies IS NULL AND (?2 IS NULL OR kind = ?2)
+         WHERE id < ?1 AND verifies IS NULL AND model_run_id IS NULL AND (?2 IS NULL OR kind = ?2)
              AND EXISTS (SELECT 1 FROM runs WHERE runs.job_id = jobs.id AND (?3 IS NULL OR runs.state = ?3) AND runs.shelf < 3)
          ORDER BY id DESC LIMIT ?4",
         before,

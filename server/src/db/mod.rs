@@ -22,6 +22,7 @@ pub(crate) mod logged;
 pub(crate) mod logs;
 pub(crate) mod metric_blocks;
 pub(crate) mod metrics;
+pub(crate) mod pictures;
 pub(crate) mod problems;
 pub(crate) mod removal;
 pub(crate) mod retention;

@@ -9,12 +9,13 @@ use super::Result;
 const POINTS_AT_ONCE: i64 = 20_000;
 
 /// The runs that were deleted at `until` or before and may go, oldest first. The newest run stays, so that its number is not given to the
-/// next one; and so does one that a worker is executing again.
+/// next one; and so does one that a worker is executing again, or colours a picture with.
 pub(crate) async fn due(conn: &mut SqliteConnection, until: Timestamp, limit: i64) -> Result<Vec<RunId>> {
     let ids = sqlx::query_scalar!(
         r#"SELECT id AS "id!: i64" FROM runs
            WHERE deleted_at <= ? AND id < (SELECT MAX(id) FROM runs) AND NOT EXISTS (
-               SELECT 1 FROM jobs JOIN runs AS again ON again.job_id = jobs.id WHERE jobs.verifies = runs.id AND again.state = 'running')
+               SELECT 1 FROM jobs JOIN runs AS other ON other.job_id = jobs.id
+               WHERE (jobs.verifies = runs.id OR jobs.model_run_id = runs.id) AND other.state = 'running')
            ORDER BY deleted_at, id LIMIT ?"#,
         until.0,
         limit,
@@ -39,10 +40,12 @@ pub(crate) async fn remove_points(conn: &mut SqliteConnection, id: RunId) -> Res
     Ok(result.execute(conn).await?.rows_affected() > 0)
 }
 
-/// The runs that execute this one again.
-pub(crate) async fn verifying(conn: &mut SqliteConnection, id: RunId) -> Result<Vec<RunId>> {
-    let ids =
-        sqlx::query_scalar!(r#"SELECT runs.id AS "id!: i64" FROM jobs JOIN runs ON runs.job_id = jobs.id WHERE jobs.verifies = ?"#, id.0,);
+/// The runs that execute this one again, and those that colour pictures with its model.
+pub(crate) async fn depending(conn: &mut SqliteConnection, id: RunId) -> Result<Vec<RunId>> {
+    let ids = sqlx::query_scalar!(
+        r#"SELECT runs.id AS "id!: i64" FROM jobs JOIN runs ON runs.job_id = jobs.id WHERE jobs.verifies = ?1 OR jobs.model_run_id = ?1"#,
+        id.0,
+    );
     Ok(ids.fetch_all(conn).await?.into_iter().map(RunId).collect())
 }
 
@@ -59,8 +62,9 @@ pub(crate) async fn remove(conn: &mut SqliteConnection, id: RunId) -> Result<()>
     sqlx::query!("DELETE FROM verifications WHERE run_id = ?1 OR again_id = ?1", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM external_runs WHERE run_id = ?", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM runs_deleted_in_mlflow WHERE run_id = ?", id.0).execute(&mut *conn).await?;
-    // What executed it again is deleted, and outlives it for a while.
+    // What executed it again is deleted, and outlives it for a while; so do its pictures.
     sqlx::query!("UPDATE jobs SET verifies = NULL WHERE verifies = ?", id.0).execute(&mut *conn).await?;
+    sqlx::query!("UPDATE jobs SET model_run_id = NULL WHERE model_run_id = ?", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM runs WHERE id = ?", id.0).execute(&mut *conn).await?;
     sqlx::query!(
         "DELETE FROM jobs WHERE id = ?1 AND id < (SELECT MAX(id) FROM jobs) AND NOT EXISTS (SELECT 1 FROM runs WHERE job_id = ?1)",

@@ -14,8 +14,8 @@ pub(crate) struct Protection {
     pub(crate) after: Timestamp,
 }
 
-/// Finished runs that have files and no protection (nor the tag `keep`), those that finished first coming first. With
-/// `with_checkpoint` only those that still have a checkpoint.
+/// Finished runs that have files and no protection (nor the tag `keep`), those that finished first coming first; without
+/// pictures, which go with the run of their model. With `with_checkpoint` only those that still have a checkpoint.
 pub(crate) async fn prunable(conn: &mut SqliteConnection, protection: Protection, with_checkpoint: bool, limit: i64) -> Result<Vec<RunId>> {
     let newest = signed(protection.newest);
     let ids = sqlx::query_scalar!(
@@ -24,7 +24,7 @@ pub(crate) async fn prunable(conn: &mut SqliteConnection, protection: Protection
              FROM (SELECT DISTINCT run_id FROM artifacts) AS with_files
              JOIN runs ON runs.id = with_files.run_id
              JOIN jobs ON jobs.id = runs.job_id
-             WHERE runs.finished_at IS NOT NULL 
+             WHERE runs.finished_at IS NOT NULL AND runs.kind <> 'picture'
                  AND json_type(CASE WHEN runs.own_tags IS NULL THEN jobs.tags ELSE json_patch(jobs.tags, runs.own_tags) END, '$.keep') IS NULL
              ORDER BY runs.finished_at DESC, runs.id DESC
              LIMIT -1 OFFSET ?1

@@ -45,7 +45,7 @@ actions!(Job, JobId, job_action, "jobs", "Legal for none of its runs":
 fn error(error: ActionError) -> ApiError {
     match error {
         ActionError::NotFound => ApiError::NotFound(error.to_string()),
-        ActionError::Illegal { .. } | ActionError::External { .. } => ApiError::Conflict(error.to_string()),
+        ActionError::Illegal { .. } | ActionError::External { .. } | ActionError::Picture => ApiError::Conflict(error.to_string()),
         ActionError::Store(error) => error.into(),
     }
 }

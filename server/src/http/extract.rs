@@ -88,11 +88,14 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Reads a body that is refused and keeps nothing: a client that is still sending when the connection closes may not see the answer. One
 /// that waits for leave to send gets the answer instead of the leave.
-async fn discard(request: Request) {
-    if request.headers().contains_key(header::EXPECT) {
-        return;
+pub(crate) async fn discard(request: Request) {
+    if !request.headers().contains_key(header::EXPECT) {
+        drain(request.into_body()).await;
     }
-    let mut body = request.into_body();
+}
+
+/// Reads the rest of a body for a while.
+async fn drain(mut body: Body) {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     if tokio::time::timeout(LINGER, rest).await.is_err() {
         tracing::debug!("a refused body was still being sent when it was cut off");
@@ -193,6 +196,11 @@ impl Pieces {
     pub(crate) fn new(request: Request, limit: u64) -> Result<Self, ApiError> {
         refuse_announced(request.headers(), limit)?;
         Ok(Self { body: request.into_body(), left: limit, limit })
+    }
+
+    /// Reads what is left for a while and keeps nothing, after a piece that was too much: the client then reads the answer.
+    pub(crate) async fn discard(self) {
+        drain(self.body).await;
     }
 
     /// The next piece; `None` at the end.

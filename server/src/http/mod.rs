@@ -13,6 +13,7 @@ pub(crate) mod app;
 mod artifacts;
 mod backups;
 mod charts;
+mod colourize;
 mod compare;
 mod conditional;
 pub(crate) mod connections;
@@ -112,6 +113,8 @@ pub(crate) fn endpoints() -> Endpoints {
         .add(SUBMIT, routes!(actions::retry_run))
         .add(SUBMIT, routes!(verification::verify))
         .add(READ, routes!(verification::get))
+        .add(SUBMIT, routes!(colourize::colourize))
+        .add(READ, routes!(colourize::list))
         .add_shared(routes!(charts::list))
         .add_shared(routes!(charts::run))
         .add_shared(routes!(charts::compare))

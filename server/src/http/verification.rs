@@ -18,7 +18,9 @@ impl From<VerifyError> for ApiError {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::NotFound => Self::NotFound(error.to_string()),
-            VerifyError::NotSucceeded(_) | VerifyError::External | VerifyError::IsVerification => Self::Conflict(error.to_string()),
+            VerifyError::NotSucceeded(_) | VerifyError::External | VerifyError::IsVerification | VerifyError::Picture => {
+                Self::Conflict(error.to_string())
+            }
             VerifyError::Store(error) => error.into(),
         }
     }

@@ -47,6 +47,9 @@ pub enum ActionError {
     /// 409.
     #[error("cannot {action} a run of a program outside of Trainyard")]
     External { action: Action },
+    /// 409.
+    #[error("a picture is not coloured once more: send it again")]
+    Picture,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -57,6 +60,7 @@ write_error!(ActionError, Store);
 fn illegal(run: &RunCore, action: Action) -> ActionError {
     match (run.kind, action) {
         (Kind::External, Action::Pause | Action::Resume | Action::Retry) => ActionError::External { action },
+        (Kind::Picture, Action::Retry) => ActionError::Picture,
         _ => ActionError::Illegal { action, state: run.state },
     }
 }

@@ -137,6 +137,7 @@ impl Transaction {
         let revision = self.event(id, "deleted", json!({})).await?;
         // Never the epoch, which says that the removal has begun.
         let at = self.now.max(Timestamp(1));
+        self.delete_pictures(id, at).await?;
         self.set_deleted(id, Some(at), revision).await
     }
 
@@ -146,7 +147,8 @@ impl Transaction {
         match run.deleted_at {
             None => Ok(false),
             Some(Timestamp(0)) => Err(AnnotateError::NotFound),
-            Some(_) => {
+            Some(at) => {
+                db::pictures::restore_with(&mut self.conn, id, at).await?;
                 let revision = self.event(id, "restored", json!({})).await?;
                 self.set_deleted(id, None, revision).await?;
                 Ok(true)

@@ -52,6 +52,10 @@ pub(super) fn decide(run: &RunCore, action: Action) -> Option<Move> {
             _ => None,
         };
     }
+    if run.kind == Kind::Picture && action == Action::Retry && run.state != Queued {
+        // It has let go of the model.
+        return None;
+    }
     match (action, run.state) {
         (Action::Cancel, Queued | Paused) => Some(Move::Cancel),
         (Action::Cancel, Running) if requested == Some(RequestedAction::Cancel) => Some(Move::Nothing),
@@ -154,6 +158,9 @@ impl Transaction {
             }
             Next::Pause => db::runs::set_waiting(&mut self.conn, run, RunState::Paused, revision).await?,
             Next::Finish(end) => db::runs::set_finished(&mut self.conn, run, end, revision, now).await?,
+        }
+        if run.kind == Kind::Picture && matches!(next, Next::Finish(_)) {
+            db::pictures::let_go_of_model(&mut self.conn, run.id).await?;
         }
         if run.state == RunState::Running {
             self.after_commit(Effect::LeaseEnded(run.id));
@@ -318,6 +325,16 @@ mod tests {
                 _ => None,
             };
             assert_eq!(decide(&external, Action::Cancel), cancelled, "of one that is {state}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_was_not_coloured_is_sent_again_and_not_retried() {
+        for &state in RunState::ALL {
+            let picture = RunCore { kind: Kind::Picture, ..run(state) };
+            let expected = (state == RunState::Queued).then_some(Move::Nothing);
+            assert_eq!(decide(&picture, Action::Retry), expected, "of one that is {state}");
+            assert_eq!(decide(&picture, Action::Cancel), decide(&run(state), Action::Cancel));
         }
     }
 

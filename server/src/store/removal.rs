@@ -42,7 +42,7 @@ impl Store {
                     if db::removal::remove_points(&mut transaction.conn, id).await? {
                         return Ok(None);
                     }
-                    transaction.delete_verifications(id).await?;
+                    transaction.delete_depending(id).await?;
                     db::removal::remove(&mut transaction.conn, id).await?;
                     // Whoever asks for it is answered otherwise from now on.
                     transaction.advance_revision(1);
@@ -58,9 +58,10 @@ impl Store {
 }
 
 impl Transaction {
-    /// Deletes the runs that execute this one again, none of which runs: there is nothing left to compare them with.
-    async fn delete_verifications(&mut self, id: RunId) -> Result<(), StoreError> {
-        for again in db::removal::verifying(&mut self.conn, id).await? {
+    /// Deletes the runs that execute this one again, and those that colour with its model, none of which runs: there is nothing left to
+    /// compare them with or to colour with.
+    async fn delete_depending(&mut self, id: RunId) -> Result<(), StoreError> {
+        for again in db::removal::depending(&mut self.conn, id).await? {
             let Some(run) = db::runs::core(&mut self.conn, again).await?.filter(|run| !run.deleted) else { continue };
             if let Some(step) = decide(&run, Action::Cancel) {
                 self.perform(&run, step).await?;

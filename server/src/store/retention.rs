@@ -155,13 +155,15 @@ impl Transaction {
         } else {
             db::artifacts::delete(&mut self.conn, id).await?;
         }
+        // Pictures that were coloured with the model go along.
+        let pictures = if checkpoint_only { Vec::new() } else { self.prune_pictures(id).await? };
         if run.checkpoint_step.is_some() {
             db::runs::forget_checkpoint(&mut self.conn, &run).await?;
         }
         if gone.is_empty() {
             return Ok(None);
         }
-        let contents: Vec<&str> = gone.iter().map(|artifact| artifact.sha256.as_str()).collect();
+        let contents: Vec<&str> = gone.iter().chain(&pictures).map(|artifact| artifact.sha256.as_str()).collect();
         let bytes = db::artifacts::let_go_bytes(&mut self.conn, &contents).await?;
         let artifacts: Vec<String> = gone.into_iter().map(|artifact| artifact.name).collect();
         let revision = self.event(id, "pruned", json!({ "artifacts": artifacts, "bytes": bytes })).await?;

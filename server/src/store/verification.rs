@@ -41,6 +41,9 @@ pub enum VerifyError {
     /// 409.
     #[error("the run is itself the verification of another")]
     IsVerification,
+    /// 409.
+    #[error("a coloured picture is not executed again")]
+    Picture,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -86,6 +89,9 @@ impl Transaction {
         let run = db::runs::core(&mut self.conn, id).await?.filter(|run| !run.deleted).ok_or(VerifyError::NotFound)?;
         if run.kind == Kind::External {
             return Err(VerifyError::External);
+        }
+        if run.kind == Kind::Picture {
+            return Err(VerifyError::Picture);
         }
         if run.state != RunState::Succeeded {
             return Err(VerifyError::NotSucceeded(run.state));

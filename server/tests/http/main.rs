@@ -5,6 +5,7 @@ mod access;
 mod annotations;
 mod charts;
 mod colours;
+mod colourize;
 mod datasets;
 mod events;
 mod examples;

@@ -71,6 +71,8 @@ const TABLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/v1/runs/{id}/logs", Read, 404),
     ("GET", "/v1/runs/{id}/verify", Read, 404),
     ("POST", "/v1/runs/{id}/verify", Submit, 404),
+    ("POST", "/v1/runs/{id}/colourize", Submit, 404),
+    ("GET", "/v1/runs/{id}/colourized", Read, 404),
     ("GET", "/v1/events", Read, 404),
     ("GET", "/v1/runs/{id}/theory", Read, 404),
     ("GET", "/v1/runs/{id}/certificates", Read, 404),

@@ -11,6 +11,7 @@ mod external;
 mod leases;
 mod listing;
 mod metrics;
+mod pictures;
 mod queue;
 mod reports;
 mod restart;

@@ -14,11 +14,13 @@
 //!
 //! [`NetworkConfig::graph`] lists the layers under PyTorch's module names,
 //! [`NetworkConfig::accounting`] counts them, [`NetworkConfig::closed_forms`] says what the counts
-//! must come to, [`NetworkConfig::training_memory`] bounds what a training step holds.
+//! must come to, [`NetworkConfig::training_memory`] bounds what a training step holds, [`tiling`] takes pictures of
+//! any size through in bounded memory.
 
 mod accounting;
 mod closed_form;
 mod graph;
+pub mod tiling;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -26,6 +28,7 @@ use thiserror::Error;
 pub use accounting::{Accounting, LayerAccounting};
 pub use closed_form::{ClosedForm, ClosedForms};
 pub use graph::{Graph, Layer, Operation, Shape, Source, TransposedWindow, Window};
+pub use tiling::Tiling;
 
 /// The three designs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,15 +1,19 @@
 //! The calls that a person makes: submit, ask, cancel, upload, download.
 
 use std::path::Path;
+use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Method, Response, multipart};
 
 use super::{ByteStream, Client, ClientError};
+use crate::colourize::Colourized;
 use crate::compare::Comparison;
 use crate::dataset::{Dataset, FileRole};
 use crate::job::{DryRun, Job, JobAccepted};
 use crate::retention::{Pruned, RetentionPolicy};
 use crate::run::{Artifacts, Certificates, Event, LogLine, Run};
+use crate::spec::picture::PictureFormat;
 use crate::theory::RegressionTheory;
 use crate::token::{CreateToken, Token, TokenCreated};
 use crate::verification::Verification;
@@ -94,6 +98,32 @@ impl Client {
     /// The verification of a run, as it is now.
     pub async fn verification(&self, id: RunId) -> Result<Verification, ClientError> {
         self.get(&["v1", "runs", &id.to_string(), "verify"]).await
+    }
+
+    /// Has a picture coloured with a run's model, and waits for it for so long at most. With an `idempotency_key` a repeat of the same
+    /// picture is coloured once.
+    pub async fn colourize(
+        &self,
+        id: RunId,
+        format: PictureFormat,
+        picture: Bytes,
+        wait: Duration,
+        idempotency_key: Option<&str>,
+    ) -> Result<Colourized, ClientError> {
+        let size = picture.len() as u64;
+        let mut request = self.upload(Method::POST, &["v1", "runs", &id.to_string(), "colourize"], size);
+        if !wait.is_zero() {
+            request = request.header("prefer", format!("wait={}", wait.as_secs()));
+        }
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        self.json(request.header("content-type", format.media_type()).body(picture)).await
+    }
+
+    /// The pictures that were sent to be coloured with a run's model, newest first.
+    pub async fn colourized(&self, id: RunId) -> Result<Page<Colourized>, ClientError> {
+        self.get(&["v1", "runs", &id.to_string(), "colourized"]).await
     }
 
     /// What happens to these runs (to all, if there are none) after a revision, or from now on, as `text/event-stream`; each message's data

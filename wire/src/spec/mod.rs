@@ -12,6 +12,7 @@ pub mod colourization;
 pub mod external;
 pub mod hypergradient;
 pub mod optimizer;
+pub mod picture;
 pub mod regression;
 pub mod regularization_pair;
 pub mod strict;
@@ -28,6 +29,7 @@ use check::Checker;
 pub use colourization::ColourizationSpec;
 pub use external::ExternalSpec;
 pub use hypergradient::HypergradientSpec;
+pub use picture::PictureSpec;
 pub use regression::{ProblemSpec, RegressionSpec};
 pub use regularization_pair::RegularizationPairSpec;
 
@@ -40,6 +42,7 @@ pub enum Spec {
     Hypergradient(HypergradientSpec),
     Colourization(ColourizationSpec),
     External(ExternalSpec),
+    Picture(PictureSpec),
 }
 
 impl Spec {
@@ -73,6 +76,10 @@ impl Spec {
                 checker.error("/kind", "an external run is not submitted: POST /v1/runs opens one");
                 Self::External(ExternalSpec::default())
             }
+            Kind::Picture => {
+                checker.error("/kind", "a picture is not submitted: POST /v1/runs/{id}/colourize takes it");
+                Self::External(ExternalSpec::default())
+            }
         };
         checker.finish().map(|()| spec)
     }
@@ -84,6 +91,7 @@ impl Spec {
             Self::Hypergradient(_) => Kind::Hypergradient,
             Self::Colourization(_) => Kind::Colourization,
             Self::External(_) => Kind::External,
+            Self::Picture(_) => Kind::Picture,
         }
     }
 
@@ -93,7 +101,7 @@ impl Spec {
             Self::Regression(spec) => Some(&spec.problem),
             Self::RegularizationPair(spec) => Some(&spec.problem),
             Self::Hypergradient(spec) => Some(&spec.problem),
-            Self::Colourization(_) | Self::External(_) => None,
+            Self::Colourization(_) | Self::External(_) | Self::Picture(_) => None,
         }
     }
 
@@ -103,7 +111,7 @@ impl Spec {
             Self::Regression(spec) => Some(&mut spec.problem),
             Self::RegularizationPair(spec) => Some(&mut spec.problem),
             Self::Hypergradient(spec) => Some(&mut spec.problem),
-            Self::Colourization(_) | Self::External(_) => None,
+            Self::Colourization(_) | Self::External(_) | Self::Picture(_) => None,
         }
     }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use trainyard_wire::StopReason;
 use trainyard_wire::run::LogLevel;
+use trainyard_wire::spec::PictureSpec;
+use trainyard_wire::spec::picture::{DESCRIPTION, MODEL};
 use trainyard_wire::worker::{ClaimedRun, Finish, HeldRun, Outcome};
+use trainyard_wire::{Spec, StopReason};
 
 use super::backlog::Place;
 use super::datasets::{self, FetchError};
@@ -19,7 +21,7 @@ use super::reporter::{Broken, Reporter};
 use super::server::{CallError, Server};
 use super::{Agent, Train};
 use crate::data::files::sha256;
-use crate::trainers::{Assignment, Ended, Session as _, Stop, TrainError, Workshop};
+use crate::trainers::{Assignment, Ended, PictureInputs, Session as _, Stop, TrainError, Workshop};
 
 /// Candle's backward recurses once an operation, far deeper than a thread's usual stack allows.
 const STACK_BYTES: usize = 64 << 20;
@@ -128,7 +130,35 @@ impl<S: Server> Agent<S> {
                 Err(reason) => start_over(reporter.outbox, &reason),
             }
         }
-        Ok(Ok(Assignment { spec: claimed.spec, dataset, checkpoint }))
+        let picture = match &claimed.spec {
+            Spec::Picture(spec) => match self.gather_picture(spec, reporter).await? {
+                Ok(inputs) => Some(inputs),
+                Err(reason) => return Ok(Err(reason)),
+            },
+            _ => None,
+        };
+        Ok(Ok(Assignment { spec: claimed.spec, dataset, checkpoint, picture }))
+    }
+
+    /// Brings a picture here, and the model that is to colour it. The inner error is the run's own fault.
+    async fn gather_picture(&self, spec: &PictureSpec, reporter: &Reporter<'_, S>) -> Result<Result<PictureInputs, String>, Broken> {
+        let picture = (spec.picture.format.original_name(), &spec.picture.sha256);
+        let mut gathered = Vec::new();
+        for (name, expected) in [(MODEL, &spec.model_sha256), (DESCRIPTION, &spec.description_sha256), picture] {
+            let fetch = || async {
+                match self.server.input(reporter.run, name).await {
+                    Err(CallError::NotFound(reason)) => Ok(Err(format!("the run's {name} is missing: {reason}"))),
+                    fetched => fetched.map(Ok),
+                }
+            };
+            match reporter.call(fetch).await? {
+                Ok(bytes) if sha256(&bytes) == *expected => gathered.push(bytes),
+                Ok(_) => return Ok(Err(format!("the run's {name} is damaged: its sha256 is not {expected}"))),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        let [model, description, picture] = <[_; 3]>::try_from(gathered).unwrap_or_default();
+        Ok(Ok(PictureInputs { model, description, picture }))
     }
 }
 

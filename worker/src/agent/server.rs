@@ -75,6 +75,8 @@ pub(super) trait Server: Send + Sync + 'static {
     fn report_all(&self, reports: &Reports) -> impl Future<Output = Result<Vec<Result<ReportAnswer, CallError>>, CallError>> + Send;
     fn upload(&self, run: HeldRun, upload: &Upload) -> impl Future<Output = Result<(), CallError>> + Send;
     fn checkpoint(&self, run: HeldRun) -> impl Future<Output = Result<Bytes, CallError>> + Send;
+    /// A file of the run that is no checkpoint.
+    fn input(&self, run: HeldRun, name: &str) -> impl Future<Output = Result<Bytes, CallError>> + Send;
     fn dataset(&self, name: &str) -> impl Future<Output = Result<Dataset, CallError>> + Send;
     fn dataset_file(&self, name: &str, sha256: &str) -> impl Future<Output = Result<Pieces, CallError>> + Send;
 }
@@ -120,6 +122,10 @@ impl Server for Client {
 
     async fn checkpoint(&self, run: HeldRun) -> Result<Bytes, CallError> {
         Ok(self.held_artifact(run.run_id, run.attempt, CHECKPOINT).await?)
+    }
+
+    async fn input(&self, run: HeldRun, name: &str) -> Result<Bytes, CallError> {
+        Ok(self.held_artifact(run.run_id, run.attempt, name).await?)
     }
 
     async fn dataset(&self, name: &str) -> Result<Dataset, CallError> {

@@ -85,14 +85,19 @@ fn load(spec: &DatasetSpec, dataset: Option<&LocalDataset>) -> Result<[Images; 2
     Ok([load(Part::Train, number(spec.train_images, 1000)?)?, load(Part::Val, number(spec.val_images, 200)?)?])
 }
 
+/// The grey of a colour: `(R + G + B)/3`, of R, G and B in `[0, 1)`.
+pub fn grey_of(colour: [u8; 3]) -> f32 {
+    let [red, green, blue] = colour.map(u16::from);
+    f32::from(red + green + blue) / (3.0 * 256.0)
+}
+
 fn grey(images: &Images) -> Vec<f32> {
     let pixels = images.pixels();
     let mut grey = vec![0.0; images.count() * pixels];
     grey.par_chunks_mut(pixels).enumerate().for_each(|(image, grey)| {
         let [red, green, blue] = images.planes(image);
         for (pixel, grey) in grey.iter_mut().enumerate() {
-            let sum = u16::from(red[pixel]) + u16::from(green[pixel]) + u16::from(blue[pixel]);
-            *grey = f32::from(sum) / (3.0 * 256.0);
+            *grey = grey_of([red[pixel], green[pixel], blue[pixel]]);
         }
     });
     grey

@@ -152,7 +152,7 @@ fn network(found: &Found, config: &NetworkConfig) -> Result<Box<dyn Colourizatio
 
 fn assignment(spec: serde_json::Value) -> Result<Assignment, DoctorError> {
     let spec = Spec::from_value(spec, "").map_err(|error| DoctorError::Spec(format!("{error:?}")))?;
-    Ok(Assignment { spec, dataset: None, checkpoint: None })
+    Ok(Assignment { spec, dataset: None, checkpoint: None, picture: None })
 }
 
 fn completed(assignment: &Assignment, workshop: &Workshop, session: &Watcher) -> Result<(), DoctorError> {

@@ -28,6 +28,9 @@ pub enum TrainError {
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+    /// A picture that was sent cannot be decoded.
+    #[error("the picture cannot be read: {0}")]
+    Unreadable(String),
     /// A picture could not be written.
     #[error("cannot write a picture: {0}")]
     Picture(#[from] image::ImageError),

@@ -14,6 +14,7 @@ mod hypergradient;
 pub(crate) mod memory;
 mod optimizer;
 mod pace;
+mod picture;
 mod regression;
 mod regularization_pair;
 pub mod session;
@@ -28,6 +29,7 @@ use trainyard_wire::{Spec, StopReason};
 use crate::data::{LocalDataset, PreparedCache, ProblemCache};
 pub use card::Card;
 pub use error::TrainError;
+pub use picture::PictureInputs;
 pub use session::{Artifact, Session, Stop};
 
 /// What one attempt begins with.
@@ -38,6 +40,8 @@ pub struct Assignment {
     pub dataset: Option<LocalDataset>,
     /// The `checkpoint.safetensors` of an earlier attempt.
     pub checkpoint: Option<Bytes>,
+    /// What a run that colours a picture needs.
+    pub picture: Option<PictureInputs>,
 }
 
 /// What a worker's runs share.
@@ -101,6 +105,7 @@ pub fn train(assignment: &Assignment, workshop: &Workshop, session: &dyn Session
         Spec::RegularizationPair(spec) => regularization_pair::train(spec, assignment, workshop, session),
         Spec::Hypergradient(spec) => hypergradient::train(spec, assignment, workshop, session),
         Spec::Colourization(spec) => colourization::train(spec, assignment, workshop, session),
+        Spec::Picture(spec) => picture::colour(spec, assignment, workshop, session),
         Spec::External(_) => Err(TrainError::Spec("an external run is not trained here".to_owned())),
     }
 }

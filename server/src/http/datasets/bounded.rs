@@ -28,7 +28,7 @@ pub(super) enum FormError {
 
 /// What the reader of a form tells its body.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gauge(Arc<State>);
+pub(in crate::http) struct Gauge(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -39,7 +39,7 @@ struct State {
 
 impl Gauge {
     /// The parser gave out a part, or a piece of one.
-    pub(super) fn progressed(&self) {
+    pub(in crate::http) fn progressed(&self) {
         self.0.taken_in.store(0, Ordering::Relaxed);
     }
 

@@ -6,7 +6,7 @@
 mod bounded;
 mod images;
 mod table;
-mod upload;
+pub(super) mod upload;
 
 use axum::Json as JsonAnswer;
 use axum::extract::State;

@@ -47,11 +47,7 @@ pub(crate) async fn upload(State(app): State<Shared>, request: Request) -> Resul
         return Err(ApiError::MediaType("multipart/form-data"));
     }
     refuse_announced(request.headers(), app.limits.upload_bytes)?;
-    let gauge = Gauge::default();
-    let limit = app.limits.upload_bytes.saturating_add(MOST_AROUND);
-    let request = request.map(|body| Body::from_stream(BoundedForm::new(body, limit, gauge.clone())));
-    let form = Multipart::from_request(request, &app).await.map_err(|error| ApiError::Malformed(error.to_string()))?;
-    let mut form = Form { parts: form, gauge };
+    let mut form = Form::open(&app, request, app.limits.upload_bytes).await?;
     let dataset = match receive(&app, &mut form).await {
         Ok(dataset) => dataset,
         Err(error) => {
@@ -92,14 +88,23 @@ struct Received {
 }
 
 /// A form and what its body is told of the progress with it.
-struct Form {
+pub(in crate::http) struct Form {
     parts: Multipart,
     gauge: Gauge,
 }
 
 impl Form {
+    /// A request's form, whose parts have about `limit` bytes at most; whoever reads them counts.
+    pub(in crate::http) async fn open(app: &Shared, request: Request, limit: u64) -> Result<Self, ApiError> {
+        let gauge = Gauge::default();
+        let limit = limit.saturating_add(MOST_AROUND);
+        let request = request.map(|body| Body::from_stream(BoundedForm::new(body, limit, gauge.clone())));
+        let parts = Multipart::from_request(request, app).await.map_err(|error| ApiError::Malformed(error.to_string()))?;
+        Ok(Self { parts, gauge })
+    }
+
     /// The next part, and the gauge that its pieces move.
-    async fn next(&mut self, limit: u64) -> Result<Option<(Field<'_>, Gauge)>, ApiError> {
+    pub(in crate::http) async fn next(&mut self, limit: u64) -> Result<Option<(Field<'_>, Gauge)>, ApiError> {
         let field = self.parts.next_field().await.map_err(|error| form_error(&error, limit))?;
         self.gauge.progressed();
         Ok(field.map(|field| (field, self.gauge.clone())))
@@ -107,7 +112,7 @@ impl Form {
 
     /// Reads on without keeping anything: a client that is still sending when the connection closes sees a broken pipe instead of the
     /// answer.
-    async fn drain(mut self) {
+    pub(in crate::http) async fn drain(mut self) {
         self.gauge.discard();
         let rest = async { while let Ok(Some(_)) = self.parts.next_field().await {} };
         if tokio::time::timeout(LINGER, rest).await.is_err() {
@@ -117,7 +122,7 @@ impl Form {
 }
 
 /// What a form that broke off means.
-fn form_error(error: &MultipartError, limit: u64) -> ApiError {
+pub(in crate::http) fn form_error(error: &MultipartError, limit: u64) -> ApiError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         match error.downcast_ref() {

@@ -6,7 +6,7 @@ use super::*;
 fn interrupted() -> (trainyard_wire::Spec, Bytes) {
     let session = crate::trainers::memory::MemorySession::stopping_at(40, Stop::Pause);
     let spec = trainyard_wire::Spec::from_value(regression(100), "").unwrap();
-    let assignment = Assignment { spec: spec.clone(), dataset: None, checkpoint: None };
+    let assignment = Assignment { spec: spec.clone(), dataset: None, checkpoint: None, picture: None };
     train(&assignment, &Workshop::new(candle_core::Device::Cpu), &session).unwrap();
     (spec, session.last_checkpoint().unwrap())
 }

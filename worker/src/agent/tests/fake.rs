@@ -1,6 +1,6 @@
 //! A server in memory: it gives out runs, notes every call that it takes, and fails those that a test wants to fail.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub(super) enum Call {
     ReportAll(Vec<RunId>),
     Upload(RunId, String, Bytes),
     Checkpoint,
+    Input(String),
     Dataset,
     DatasetFile,
 }
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) drain: bool,
     pub(super) workers: i64,
     pub(super) checkpoint: Bytes,
+    /// Files of runs that are no checkpoints.
+    pub(super) inputs: BTreeMap<String, Bytes>,
     /// Files of datasets begin to arrive and never end.
     pub(super) stalled: bool,
     /// A CSV file that is the dataset of any name.
@@ -65,6 +68,7 @@ impl FakeServer {
             drain: false,
             workers: 0,
             checkpoint: Bytes::new(),
+            inputs: BTreeMap::new(),
             stalled: false,
             table: "",
             fail: Box::new(|_| None),
@@ -90,7 +94,10 @@ impl FakeServer {
     }
 
     pub(super) fn queue(&self, run_id: i64, spec: serde_json::Value) {
-        let spec = Spec::from_value(spec, "").unwrap();
+        self.queue_spec(run_id, Spec::from_value(spec, "").unwrap());
+    }
+
+    pub(super) fn queue_spec(&self, run_id: i64, spec: Spec) {
         let run = ClaimedRun {
             run_id: RunId(run_id),
             job_id: JobId(1),
@@ -201,6 +208,11 @@ impl Server for FakeServer {
     async fn checkpoint(&self, _: HeldRun) -> Result<Bytes, CallError> {
         self.take(Call::Checkpoint)?;
         Ok(self.with(|state| state.checkpoint.clone()))
+    }
+
+    async fn input(&self, _: HeldRun, name: &str) -> Result<Bytes, CallError> {
+        self.take(Call::Input(name.to_owned()))?;
+        self.with(|state| state.inputs.get(name).cloned()).ok_or_else(|| CallError::NotFound(format!("no {name}")))
     }
 
     async fn dataset(&self, name: &str) -> Result<Dataset, CallError> {

@@ -1,6 +1,7 @@
 mod checkpoints;
 mod fake;
 mod memory;
+mod pictures;
 mod reports;
 mod stops;
 

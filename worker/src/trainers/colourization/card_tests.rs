@@ -29,7 +29,7 @@ fn spec(change: impl FnOnce(&mut Value)) -> Assignment {
         "sample_images": 2,
     });
     change(&mut spec);
-    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None }
+    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None, picture: None }
 }
 
 fn completed(assignment: &Assignment, workshop: &Workshop) -> MemorySession {

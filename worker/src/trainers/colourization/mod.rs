@@ -36,7 +36,9 @@ use crate::data::Prepared;
 use crate::networks::state_dict;
 use batches::Batches;
 use learner::Learner;
+pub(super) use model::network_kind;
 use position::Position;
+pub(super) use samples::predict;
 
 /// Per-step metrics are reported on every tenth step, and on a slow machine this often.
 const METRICS_EVERY: Duration = Duration::from_millis(250);

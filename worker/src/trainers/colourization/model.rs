@@ -15,19 +15,23 @@ const IN_CHANNELS: usize = 1;
 /// The network of a spec.
 pub(super) fn config(spec: &ColourizationSpec) -> Result<NetworkConfig, TrainError> {
     let size = |value: u64| usize::try_from(value).map_err(|_| TrainError::Spec(format!("{value} is too large for a network")));
-    let kind = match spec.network.name {
-        NetworkName::PoolUpsample => NetworkKind::PoolUpsample,
-        NetworkName::ConvTranspose => NetworkKind::ConvTranspose,
-        NetworkName::Unet => NetworkKind::UNet,
-    };
     Ok(NetworkConfig {
-        kind,
+        kind: network_kind(spec.network.name),
         kernel: size(spec.network.kernel)?,
         num_filters: size(spec.network.num_filters)?,
         num_colours: size(spec.num_colours)?,
         in_channels: IN_CHANNELS,
         seed: spec.seed,
     })
+}
+
+/// The network that a spec or a description names.
+pub(in crate::trainers) fn network_kind(name: NetworkName) -> NetworkKind {
+    match name {
+        NetworkName::PoolUpsample => NetworkKind::PoolUpsample,
+        NetworkName::ConvTranspose => NetworkKind::ConvTranspose,
+        NetworkName::Unet => NetworkKind::UNet,
+    }
 }
 
 /// What someone needs who loads the weights: the network's sizes, the colours of the classes and where both come from.

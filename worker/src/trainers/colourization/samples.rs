@@ -31,7 +31,7 @@ pub(super) fn picture(prepared: &Prepared, predicted: &[u8]) -> Result<Vec<u8>, 
 }
 
 /// The most likely class of each pixel, found `batch` images at a time.
-pub(super) fn predict(network: &dyn ColourizationNetwork, grey: &Tensor, batch: usize) -> Result<Vec<u8>, TrainError> {
+pub(in crate::trainers) fn predict(network: &dyn ColourizationNetwork, grey: &Tensor, batch: usize) -> Result<Vec<u8>, TrainError> {
     let count = grey.dim(0)?;
     let mut predicted = Vec::new();
     for start in (0..count).step_by(batch.max(1)) {

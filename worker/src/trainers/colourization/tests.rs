@@ -24,7 +24,7 @@ fn spec(change: impl FnOnce(&mut Value)) -> Assignment {
         "sample_images": 2,
     });
     change(&mut spec);
-    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None }
+    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None, picture: None }
 }
 
 fn result(assignment: &Assignment, session: &MemorySession) -> (StopReason, Value) {

@@ -29,7 +29,7 @@ fn spec(changes: Value) -> Value {
 }
 
 fn assignment(changes: Value) -> Assignment {
-    Assignment { spec: Spec::from_value(spec(changes), "").unwrap(), dataset: None, checkpoint: None }
+    Assignment { spec: Spec::from_value(spec(changes), "").unwrap(), dataset: None, checkpoint: None, picture: None }
 }
 
 /// Trains to the end and returns the result.
@@ -239,7 +239,7 @@ fn checkpoints_are_made_by_time() {
 fn a_checkpoint_of_another_trainer_is_refused() {
     let regression = json!({"kind": "regression", "problem": {"source": "inline", "x": [[2, 1]], "t": [2]},
         "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 9});
-    let regression = Assignment { spec: Spec::from_value(regression, "").unwrap(), dataset: None, checkpoint: None };
+    let regression = Assignment { spec: Spec::from_value(regression, "").unwrap(), dataset: None, checkpoint: None, picture: None };
     let session = MemorySession::stopping_at(3, Stop::Pause);
     train(&regression, &workshop(), &session).unwrap();
     let other = Assignment { checkpoint: session.last_checkpoint(), ..assignment(json!({})) };

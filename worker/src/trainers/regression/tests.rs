@@ -11,7 +11,7 @@ fn workshop() -> Workshop {
 pub(super) fn assignment(spec: Value) -> Assignment {
     let mut spec = spec;
     spec["kind"] = json!("regression");
-    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None }
+    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None, picture: None }
 }
 
 /// Trains to the end and returns the result.

@@ -10,7 +10,7 @@ fn workshop() -> Workshop {
 
 fn assignment(kind: &str, mut spec: Value) -> Assignment {
     spec["kind"] = json!(kind);
-    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None }
+    Assignment { spec: Spec::from_value(spec, "").unwrap(), dataset: None, checkpoint: None, picture: None }
 }
 
 /// Trains to the end and returns the result.

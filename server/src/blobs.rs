@@ -283,6 +283,11 @@ impl StagedBlob {
     pub fn size(&self) -> u64 {
         self.size
     }
+
+    /// Where the bytes lie until then, to be read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! The pages of the dashboard in a real browser: one run, a comparison, the form. See [`support::browser`] for where there is none.
 #![allow(clippy::unwrap_used)]
 
-mod colours;
 mod colourize;
+mod colours;
 mod compare;
 mod felt;
 mod line;

@@ -8,8 +8,8 @@
 pub mod annotation;
 #[cfg(feature = "client")]
 pub mod client;
-pub mod colours;
 pub mod colourize;
+pub mod colours;
 pub mod compare;
 pub mod dataset;
 pub mod external;

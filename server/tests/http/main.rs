@@ -4,8 +4,8 @@
 mod access;
 mod annotations;
 mod charts;
-mod colours;
 mod colourize;
+mod colours;
 mod datasets;
 mod events;
 mod examples;

@@ -117,8 +117,7 @@ pub(crate) async fn run(
     let run = app.store.runs_by_id(&[id]).await?.pop().ok_or_else(|| no_run(id))?;
     if name == colours::NAME && is_colourization(&run) {
         let confusion: Confusion = colours::read(&app, id, CONFUSION).await?.ok_or_else(|| no_chart(name))?;
-        let drawn = colours::figure(&confusion).ok_or_else(|| no_chart(name))?;
-        return send(revision, move || Ok(drawn)).await;
+        return send(revision, move || colours::figure(&confusion).ok_or_else(|| no_chart(colours::NAME))).await;
     }
     let chart = known::chart(&run, name).ok_or_else(|| no_chart(name))?;
     let asked = CurveQuery {

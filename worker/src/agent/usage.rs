@@ -3,11 +3,10 @@
 //! Reading it takes microseconds and touches nothing that is trained. A run that is over sooner is told nothing of it, so a sweep of thousands of
 //! small ones stores no row more.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
-use tokio::time::Instant;
 
 use super::memory::resident_bytes;
 
@@ -48,13 +47,17 @@ impl Meter {
 
     /// Names and values of what was taken, where it is time to tell: cores in use (1 is one core), and bytes.
     pub(super) fn due(&mut self) -> Vec<(&'static str, f64)> {
-        let passed = self.since.elapsed();
+        self.due_at(Instant::now())
+    }
+
+    fn due_at(&mut self, now: Instant) -> Vec<(&'static str, f64)> {
+        let passed = now.saturating_duration_since(self.since);
         if passed < self.every {
             return Vec::new();
         }
         let cpu = (self.source.cpu)();
         let spent = cpu.zip(self.cpu).and_then(|(now, before)| now.checked_sub(before));
-        (self.since, self.cpu) = (Instant::now(), cpu);
+        (self.since, self.cpu) = (now, cpu);
         let cores = spent.map(|spent| ("cpu_utilization", spent.as_secs_f64() / passed.as_secs_f64()));
         let memory = (self.source.memory)().map(|bytes| ("memory_bytes", bytes as f64));
         cores.into_iter().chain(memory).collect()
@@ -71,24 +74,21 @@ mod tests {
 
     const BUSY: Source = Source { cpu: || Some(Duration::from_secs(SECONDS.load(Ordering::SeqCst))), memory: || Some(1000) };
 
-    #[tokio::test(start_paused = true)]
-    async fn cores_are_counted_between_two_looks_and_none_is_told_before_its_time() {
+    #[test]
+    fn cores_are_counted_between_two_looks_and_none_is_told_before_its_time() {
         let mut meter = Meter::with(Duration::from_secs(5), BUSY);
-        tokio::time::advance(Duration::from_millis(4900)).await;
-        assert_eq!(meter.due(), []);
+        let start = meter.since;
+        assert_eq!(meter.due_at(start + Duration::from_millis(4900)), []);
         SECONDS.store(15, Ordering::SeqCst);
-        tokio::time::advance(Duration::from_millis(100)).await;
-        assert_eq!(meter.due(), [("cpu_utilization", 3.0), ("memory_bytes", 1000.0)]);
-        assert_eq!(meter.due(), []);
-        tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(meter.due(), [("cpu_utilization", 0.0), ("memory_bytes", 1000.0)]);
+        assert_eq!(meter.due_at(start + Duration::from_secs(5)), [("cpu_utilization", 3.0), ("memory_bytes", 1000.0)]);
+        assert_eq!(meter.due_at(start + Duration::from_secs(5)), []);
+        assert_eq!(meter.due_at(start + Duration::from_secs(15)), [("cpu_utilization", 0.0), ("memory_bytes", 1000.0)]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_the_system_does_not_tell_is_no_metric() {
+    #[test]
+    fn what_the_system_does_not_tell_is_no_metric() {
         let mut meter = Meter::with(Duration::from_secs(1), Source { cpu: || None, memory: || None });
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(meter.due(), []);
+        assert_eq!(meter.due_at(meter.since + Duration::from_secs(1)), []);
     }
 
     #[test]

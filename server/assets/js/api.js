@@ -21,7 +21,9 @@ class ApiError extends Error {
 function describe(status, problem) {
   if (!problem) return `the server answered ${status}`;
   const fields = (problem.errors ?? []).map((error) => `${error.pointer || "the body"}: ${error.detail}`);
-  return [problem.detail || problem.title || `the server answered ${status}`, ...fields].join("; ");
+  const said = problem.detail || problem.title || `the server answered ${status}`;
+  // The only field is what the detail says.
+  return [said, ...fields.filter((field) => field !== said)].join("; ");
 }
 
 let whenUnauthorized = () => {};

@@ -6,10 +6,10 @@ import { FigureView } from "./figure.js";
 import { drawn } from "./timing.js";
 
 /**
- * `prepare(figure)` answers what is drawn of a figure that came, `drawn(node)` is called once it is, `above` stands over the plot and `below` under
+ * `prepare(figure)` answers what is drawn of a figure that came, `placed(node)` is called once it is, `above` stands over the plot and `below` under
  * the card's note.
  */
-export function compareFigure(title, name, { tools = [], above = [], below = [], prepare = (figure) => figure, drawn = () => {} } = {}) {
+export function compareFigure(title, name, { tools = [], above = [], below = [], prepare = (figure) => figure, placed = () => {} } = {}) {
   const view = new FigureView({ clicked: (id) => location.assign(`#/runs/${id}`) });
   const note = el("p", { class: "minor chart-note" });
   const empty = el("p", { class: "plot-empty minor" }, "No points yet");
@@ -25,7 +25,7 @@ export function compareFigure(title, name, { tools = [], above = [], below = [],
   let figure = null;
   const draw = async () => {
     await view.draw(prepare(figure));
-    if (!view.gone) drawn(view.node);
+    if (!view.gone) placed(view.node);
   };
   return {
     node,

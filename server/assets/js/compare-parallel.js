@@ -41,7 +41,7 @@ export function parallelFigure(changed) {
       changed(kept);
       return faded(next, kept);
     },
-    drawn: place,
+    placed: place,
   });
 
   const set = (axis, range) => {

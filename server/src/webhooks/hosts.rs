@@ -54,8 +54,13 @@ impl FromStr for WebhookHost {
             Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(bad)?)),
             _ => (text, None),
         };
-        let host = Host::parse(host).map_err(|_| bad())?.to_string();
-        Ok(Self { host, port })
+        let host = Host::parse(host).map_err(|_| bad())?;
+        // A name that no host can have, such as a pattern, would never fit.
+        let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+        match &host {
+            Host::Domain(name) if !is_plain(name) => Err(bad()),
+            _ => Ok(Self { host: host.to_string(), port }),
+        }
     }
 }
 
@@ -145,12 +150,11 @@ mod tests {
     #[test]
     fn hostile_addresses_lead_nowhere() {
         let hosts = hosts(&["hooks.example.org", "127.0.0.1"]);
-        let not_listed: [&str; 18] = [
+        let not_listed: [&str; 17] = [
             "http://evil.example/",
             "http://hooks.example.org.evil.example/",
             "http://evil.example/hooks.example.org",
             "http://evil.example/?hooks.example.org",
-            "http://xn--hooks-example.org/",
             "http://hooks.example.org./",
             "http://sub.hooks.example.org/",
             "http://hooks.example.orgx/",
@@ -213,9 +217,16 @@ mod tests {
         ] {
             assert_eq!(hosts.check(address), Err(error), "{address}");
         }
-        for address in
-            ["", "hooks.example.org", "//hooks.example.org/", "http://", "http://hooks.example.org:99999/", "http://[::1/", "http://a b/"]
-        {
+        for address in [
+            "",
+            "hooks.example.org",
+            "//hooks.example.org/",
+            "http://",
+            "http://hooks.example.org:99999/",
+            "http://[::1/",
+            "http://a b/",
+            "http://xn--hooks-example.org/",
+        ] {
             assert!(matches!(hosts.check(address), Err(AddressError::Unreadable(_))), "{address}: {:?}", hosts.check(address));
         }
         assert_eq!(hosts.check(&format!("http://hooks.example.org/{}", "a".repeat(2_000))), Err(AddressError::TooLong));

@@ -195,7 +195,8 @@ fn what_cannot_be_used_is_told_in_words() {
         *changed.pointer_mut(pointer).unwrap() = value;
         changed
     };
-    for (pointer, value) in [("/network/in_channels", json!(3)), ("/network/num_filters", json!(1 << 40)), ("/palette", json!([[0, 0, 0]]))]
+    for (pointer, value) in
+        [("/network/in_channels", json!(3)), ("/network/num_filters", json!(1_u64 << 40)), ("/palette", json!([[0, 0, 0]]))]
     {
         assert!(error(&model, &with(pointer, value), &picture).contains("the model cannot be used"), "{pointer}");
     }

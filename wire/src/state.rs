@@ -132,7 +132,7 @@ mod tests {
         }
         assert_eq!(
             "sleeping".parse::<Kind>().unwrap_err().to_string(),
-            "`sleeping` is not one of regression, regularization_pair, hypergradient, colourization, external"
+            "`sleeping` is not one of regression, regularization_pair, hypergradient, colourization, external, picture"
         );
     }
 }

@@ -14,6 +14,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio_util::sync::CancellationToken;
 use trainyard_server::{Server, ServerConfig};
 use trainyard_wire::JobId;
@@ -64,9 +66,11 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Summary> {
         let stop = CancellationToken::new();
         let killing = async {
             tokio::time::sleep(plan.time).await;
-            let killed = server.kill();
+            // Of the shim: it kills once an operation that was done is in the record.
+            let asked = kill(Pid::from_raw(server.pid().cast_signed()), Signal::SIGUSR2);
+            let killed = server.wait().await;
             stop.cancel();
-            killed
+            asked.map_err(anyhow::Error::from).and(killed)
         };
         let ((), killed) = tokio::join!(load.work(&client, &stop), killing);
         killed?;

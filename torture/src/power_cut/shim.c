@@ -5,6 +5,8 @@
  * The operation and its entry are one step under a lock, so an entry never stands before an operation that took effect earlier, and
  * what a client was told after an operation, it was told after the operation's entry.
  *
+ * SIGUSR2 kills the process as SIGKILL does, but never between an operation and its entry.
+ *
  * SQLite's -shm file is left out: it is shared memory, and made anew after a crash.
  */
 #define _GNU_SOURCE
@@ -13,6 +15,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +36,37 @@ static void *real(const char *name) {
     return found;
 }
 
+/* An operation and its entry: no kill comes between them. */
+static void hold(void) {
+    sigset_t kills;
+    sigemptyset(&kills);
+    sigaddset(&kills, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &kills, NULL);
+    pthread_mutex_lock(&lock);
+}
+
+static void release(void) {
+    sigset_t kills;
+    sigemptyset(&kills);
+    sigaddset(&kills, SIGUSR2);
+    pthread_mutex_unlock(&lock);
+    pthread_sigmask(SIG_UNBLOCK, &kills, NULL);
+}
+
+/* Runs on a thread that does not hold the lock, since that one has blocked the signal. */
+static void killed(int signal) {
+    (void)signal;
+    pthread_mutex_lock(&lock);
+    kill(getpid(), SIGKILL);
+}
+
 __attribute__((constructor)) static void begin(void) {
     root = getenv("TRAINYARD_IO_ROOT");
     const char *file = getenv("TRAINYARD_IO_RECORD");
-    if (root && file) record = REAL(open)(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (!root || !file) return;
+    record = REAL(open)(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    struct sigaction action = {.sa_handler = killed};
+    sigaction(SIGUSR2, &action, NULL);
 }
 
 static int ours(const char *path) {
@@ -93,12 +123,12 @@ static void entry(const char *operation, unsigned long ino, long long offset, co
 
 static int opened(int (*call)(const char *, int, ...), const char *path, int flags, mode_t mode) {
     if (!ours(path) || !(flags & (O_CREAT | O_TRUNC))) return call(path, flags, mode);
-    pthread_mutex_lock(&lock);
+    hold();
     int existed = faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
     int fd = call(path, flags, mode);
     if (fd >= 0 && !existed) entry("create", inode(fd), 0, path, NULL, NULL, 0);
     if (fd >= 0 && existed && (flags & O_TRUNC)) entry("truncate", inode(fd), 0, path, NULL, NULL, 0);
-    pthread_mutex_unlock(&lock);
+    release();
     return fd;
 }
 
@@ -135,11 +165,11 @@ static ssize_t written(int fd, const void *data, ssize_t done, long long offset,
 ssize_t write(int fd, const void *data, size_t length) {
     char path[PATH_MAX];
     if (fd == record || !path_of(fd, path)) return REAL(write)(fd, data, length);
-    pthread_mutex_lock(&lock);
+    hold();
     ssize_t done = REAL(write)(fd, data, length);
     long long end = REAL(lseek)(fd, 0, SEEK_CUR);
     written(fd, data, done, end - done, path);
-    pthread_mutex_unlock(&lock);
+    release();
     return done;
 }
 
@@ -147,9 +177,9 @@ ssize_t write(int fd, const void *data, size_t length) {
     ssize_t name(int fd, const void *data, size_t length, offset_type offset) {                                                           \
         char path[PATH_MAX];                                                                                                              \
         if (!path_of(fd, path)) return REAL(name)(fd, data, length, offset);                                                              \
-        pthread_mutex_lock(&lock);                                                                                                        \
+        hold();                                                                                                                           \
         ssize_t done = written(fd, data, REAL(name)(fd, data, length, offset), offset, path);                                             \
-        pthread_mutex_unlock(&lock);                                                                                                      \
+        release();                                                                                                                        \
         return done;                                                                                                                      \
     }
 PWRITE(pwrite, off_t)
@@ -172,10 +202,10 @@ ssize_t writev(int fd, const struct iovec *pieces, int count) {
     int name(int fd, offset_type length) {                                                                                                \
         char path[PATH_MAX];                                                                                                              \
         if (!path_of(fd, path)) return REAL(name)(fd, length);                                                                            \
-        pthread_mutex_lock(&lock);                                                                                                        \
+        hold();                                                                                                                           \
         int done = REAL(name)(fd, length);                                                                                                \
         if (done == 0) entry("truncate", inode(fd), length, path, NULL, NULL, 0);                                                         \
-        pthread_mutex_unlock(&lock);                                                                                                      \
+        release();                                                                                                                        \
         return done;                                                                                                                      \
     }
 TRUNCATE(ftruncate, off_t)
@@ -185,12 +215,12 @@ TRUNCATE(ftruncate64, off64_t)
     int name(int fd) {                                                                                                                    \
         char path[PATH_MAX];                                                                                                              \
         if (!path_of(fd, path)) return REAL(name)(fd);                                                                                    \
-        pthread_mutex_lock(&lock);                                                                                                        \
+        hold();                                                                                                                           \
         int done = REAL(name)(fd);                                                                                                        \
         struct stat stat;                                                                                                                 \
         int folder = fstat(fd, &stat) == 0 && S_ISDIR(stat.st_mode);                                                                      \
         if (done == 0) entry(folder ? "syncdir" : "sync", inode(fd), 0, path, NULL, NULL, 0);                                             \
-        pthread_mutex_unlock(&lock);                                                                                                      \
+        release();                                                                                                                        \
         return done;                                                                                                                      \
     }
 SYNC(fsync)
@@ -203,25 +233,25 @@ static int renamed(int done, const char *from, const char *to) {
 
 int rename(const char *from, const char *to) {
     if (!ours(from)) return REAL(rename)(from, to);
-    pthread_mutex_lock(&lock);
+    hold();
     int done = renamed(REAL(rename)(from, to), from, to);
-    pthread_mutex_unlock(&lock);
+    release();
     return done;
 }
 
 int renameat(int one, const char *from, int two, const char *to) {
     if (!ours(from)) return REAL(renameat)(one, from, two, to);
-    pthread_mutex_lock(&lock);
+    hold();
     int done = renamed(REAL(renameat)(one, from, two, to), from, to);
-    pthread_mutex_unlock(&lock);
+    release();
     return done;
 }
 
 int renameat2(int one, const char *from, int two, const char *to, unsigned int flags) {
     if (!ours(from)) return REAL(renameat2)(one, from, two, to, flags);
-    pthread_mutex_lock(&lock);
+    hold();
     int done = renamed(REAL(renameat2)(one, from, two, to, flags), from, to);
-    pthread_mutex_unlock(&lock);
+    release();
     return done;
 }
 
@@ -232,9 +262,9 @@ static int removed(int done, const char *path) {
 
 int unlink(const char *path) {
     if (!ours(path)) return REAL(unlink)(path);
-    pthread_mutex_lock(&lock);
+    hold();
     int done = removed(REAL(unlink)(path), path);
-    pthread_mutex_unlock(&lock);
+    release();
     return done;
 }
 
@@ -252,26 +282,26 @@ int unlinkat(int folder, const char *path, int flags) {
         snprintf(whole, sizeof whole, "%s", path);
     }
     if (!ours(whole)) return REAL(unlinkat)(folder, path, flags);
-    pthread_mutex_lock(&lock);
+    hold();
     int done = removed(REAL(unlinkat)(folder, path, flags), whole);
-    pthread_mutex_unlock(&lock);
+    release();
     return done;
 }
 
 int rmdir(const char *path) {
     if (!ours(path)) return REAL(rmdir)(path);
-    pthread_mutex_lock(&lock);
+    hold();
     int done = removed(REAL(rmdir)(path), path);
-    pthread_mutex_unlock(&lock);
+    release();
     return done;
 }
 
 int mkdir(const char *path, mode_t mode) {
     if (!ours(path)) return REAL(mkdir)(path, mode);
-    pthread_mutex_lock(&lock);
+    hold();
     int done = REAL(mkdir)(path, mode);
     if (done == 0) entry("mkdir", 0, 0, path, NULL, NULL, 0);
-    pthread_mutex_unlock(&lock);
+    release();
     return done;
 }
 

@@ -16,9 +16,16 @@ use crate::networks::{self, ColourizationNetwork, NetworkConfig, NetworkKind, st
 
 const COLOURS: usize = 6;
 
+/// A network whose classes depend on what it sees: what it starts with is mostly its biases.
 fn network(kind: NetworkKind, kernel: usize) -> Box<dyn ColourizationNetwork> {
     let config = NetworkConfig { kind, kernel, num_filters: 4, num_colours: COLOURS, in_channels: 1, seed: 3 };
-    networks::build(&config, &Device::Cpu).unwrap()
+    let mut network = networks::build(&config, &Device::Cpu).unwrap();
+    let mut values: Vec<f32> = network.parameters().to_vec1().unwrap();
+    for entry in network.layout().parameters.entries().iter().filter(|entry| entry.name.ends_with(".weight")) {
+        values[entry.range()].iter_mut().for_each(|value| *value *= 4.0);
+    }
+    network.load_parameters(&values).unwrap();
+    network
 }
 
 /// Grey values without any order.
@@ -116,7 +123,8 @@ fn windows_come_to_what_the_whole_picture_comes_to() {
             let size = (70, 131);
             let grey = noise(size.0 * size.1);
             let whole = at_once(network.as_ref(), &grey, size);
-            assert!(whole.iter().any(|class| *class != whole[0]), "{kind:?} {kernel}: nothing to tell apart");
+            // One tap in each layer makes a colour of a brightness, which may be the same for all.
+            assert!(kernel == 1 || whole.iter().any(|class| *class != whole[0]), "{kind:?} {kernel}: nothing to tell apart");
             let tiling = Tiling { height: 72, width: 96, halo: 36, bytes: 0 };
             let session = MemorySession::default();
             let found = windows::in_windows(network.as_ref(), &grey, size, tiling, &session).unwrap().unwrap();

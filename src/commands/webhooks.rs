@@ -29,7 +29,7 @@ pub(crate) enum WebhooksCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// Where messages go, such as https://hooks.example.org/trainyard; the server must have been started with its --webhook-host
+    /// Where messages go, http or https; the server must have been started with its --webhook-host
     // Its id is not `url`, which is the server's.
     #[arg(id = "target", value_name = "URL")]
     url: String,

@@ -231,7 +231,8 @@ async fn after_a_dropped_connection_no_event_is_missing_and_none_is_there_twice(
             submitted.push(desk.yard.submit(&jobs::quick()).await);
             going.report(1).await;
             if event == round % 6 {
-                assert!(line.cut() > 0, "there was no connection to cut");
+                // After the last event of a round the page may still be on its way back.
+                eventually("a connection to cut", async || (line.cut() > 0).then_some(())).await;
             }
         }
         let last = desk.yard.events(*submitted.last().unwrap()).await.last().unwrap().revision.0;

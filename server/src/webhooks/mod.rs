@@ -1,5 +1,5 @@
-//! Webhooks: who may be called ([`hosts`]), how a message is signed ([`signature`]), when it is sent again ([`backoff`]), and the task that
-//! sends ([`sender`]). What is to be sent stands in the store's outbox ([`store`](crate::store)).
+//! Webhooks: who may be called (`hosts`), how a message is signed (`signature`), when it is sent again (`backoff`), and the task that
+//! sends (`sender`). What is to be sent stands in the store's outbox ([`store`](crate::store)).
 
 mod backoff;
 mod hosts;

@@ -59,7 +59,7 @@ impl Store {
             return Err(WorkerError::ArtifactName);
         }
         let NewArtifact { attempt, name, content_type, blob, checkpoint_step } = artifact;
-        let (sha256, size) = (blob.sha256().to_owned(), blob.size());
+        let sha256 = blob.sha256().to_owned();
         let row = ArtifactRow { run: id, name: &name, content_type: &content_type, sha256: &sha256, attempt };
         // Looked at before the file gets a name, so that a stale put leaves nothing behind. What counts is the look in the transaction.
         let mut conn = self.reader().await?;
@@ -68,41 +68,14 @@ impl Store {
             return Ok(());
         }
         drop(conn);
-        let put = vec![sha256.clone()];
-        let files = self.inner.blobs.publish(vec![blob]).await?;
-        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
+        let write = self.publish(vec![blob], move |transaction| {
             async move {
-                transaction.after_commit(Effect::Published { _files: files });
-                // Noted even if the put is refused only now: the file is in its place, and the sweep finds it by its row.
-                db::artifacts::insert_blob(&mut transaction.conn, &sha256, size).await?;
                 let row = ArtifactRow { run: id, name: &name, content_type: &content_type, sha256: &sha256, attempt };
-                match transaction.put_artifact(by, &row, checkpoint_step).await {
-                    Err(WorkerError::Store(error)) => Err(error),
-                    outcome => Ok(outcome),
-                }
+                transaction.put_artifact(by, &row, checkpoint_step).await
             }
             .boxed()
         });
-        let written = write.await;
-        if written.is_err() {
-            self.take_back(put).await;
-        }
-        written?
-    }
-
-    /// Deletes those of these contents that no row knows, after the write of their rows has failed: where the disk is full they would
-    /// take up space until the next start.
-    pub(super) async fn take_back(&self, sha256s: Vec<String>) {
-        let take_back = async {
-            // While a backup is read nothing is deleted; the next start does it.
-            let Some(sweeping) = self.inner.blobs.sweeping().await else { return Ok(()) };
-            let unknown = db::artifacts::unknown_blobs(&mut *self.reader().await?, &sha256s).await?;
-            sweeping.delete(unknown).await
-        };
-        let done: Result<(), StoreError> = take_back.await;
-        if let Err(error) = done {
-            tracing::warn!(%error, "files whose rows were not written stay until the next start");
-        }
+        write.await
     }
 
     /// A file of the run that the worker holds, opened; `None` if there is no such name.

@@ -5,7 +5,7 @@ use tokio::fs::File;
 use trainyard_wire::dataset::{Dataset, DatasetFile, DatasetKind, FileRole};
 use trainyard_wire::{DatasetId, Revision, Timestamp};
 
-use super::writer::{Effect, Transaction};
+use super::writer::{Transaction, write_error};
 use super::{Slice, Store, StoreError};
 use crate::blobs::{StagedBlob, sha256_hex};
 use crate::db;
@@ -43,6 +43,8 @@ pub enum DatasetError {
     Store(#[from] StoreError),
 }
 
+write_error!(DatasetError, Store);
+
 impl Store {
     /// Stores a dataset. Where the name has the same bytes already, answers that one.
     pub async fn insert_dataset(&self, dataset: NewDataset) -> Result<Dataset, DatasetError> {
@@ -52,8 +54,6 @@ impl Store {
             listed.push(DatasetFile { role, name, size: blob.size(), sha256: blob.sha256().to_owned(), records });
             blobs.push(blob);
         }
-        let put: Vec<String> = blobs.iter().map(|blob| blob.sha256().to_owned()).collect();
-        let published = self.inner.blobs.publish(blobs).await?;
         let dataset = Dataset {
             id: DatasetId(0),
             name,
@@ -66,25 +66,7 @@ impl Store {
             created_at: Timestamp(0),
             revision: Revision(0),
         };
-        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
-            async move {
-                transaction.after_commit(Effect::Published { _files: published });
-                // Noted even if the dataset is refused: the files are in their places, and the sweep finds them by their rows.
-                for file in &dataset.files {
-                    db::artifacts::insert_blob(&mut transaction.conn, &file.sha256, file.size).await?;
-                }
-                match transaction.insert_dataset(dataset).await {
-                    Err(DatasetError::Store(error)) => Err(error),
-                    outcome => Ok(outcome),
-                }
-            }
-            .boxed()
-        });
-        let written = write.await;
-        if written.is_err() {
-            self.take_back(put).await;
-        }
-        written?
+        self.publish(blobs, move |transaction| async move { transaction.insert_dataset(dataset).await }.boxed()).await
     }
 
     /// Datasets, newest first.

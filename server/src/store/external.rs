@@ -22,7 +22,7 @@ use trainyard_wire::{FieldError, Revision, RunId, RunState, StopReason, Timestam
 use super::annotations::{AnnotateError, patched};
 use super::artifacts::is_artifact_name;
 use super::lifecycle::{Next, describe};
-use super::writer::{Effect, Transaction, write_error};
+use super::writer::{Transaction, write_error};
 use super::{Idempotency, Store, StoreError};
 use crate::blobs::StagedBlob;
 use crate::db;
@@ -203,26 +203,11 @@ impl Store {
         let NewExternalFile { name, content_type, blob } = file;
         // Looked at before the file gets a name; what counts is the look in the transaction.
         self.may_put(id, &name, late).await?;
-        let (sha256, size) = (blob.sha256().to_owned(), blob.size());
-        let put = vec![sha256.clone()];
-        let files = self.inner.blobs.publish(vec![blob]).await?;
-        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
-            async move {
-                transaction.after_commit(Effect::Published { _files: files });
-                // Noted even if the put is refused only now: the file is in its place, and the sweep finds it by its row.
-                db::artifacts::insert_blob(&mut transaction.conn, &sha256, size).await?;
-                match transaction.put_external(id, &name, &content_type, &sha256, late).await {
-                    Err(ExternalError::Store(error)) => Err(error),
-                    outcome => Ok(outcome),
-                }
-            }
-            .boxed()
+        let sha256 = blob.sha256().to_owned();
+        let write = self.publish(vec![blob], move |transaction| {
+            async move { transaction.put_external(id, &name, &content_type, &sha256, late).await }.boxed()
         });
-        let written = write.await;
-        if written.is_err() {
-            self.take_back(put).await;
-        }
-        written?
+        write.await
     }
 
     /// Fails where a file of this name would be refused, before its bytes are received.

@@ -11,6 +11,7 @@ mod annotations;
 mod artifacts;
 mod backup;
 mod charts;
+mod contents;
 mod datasets;
 mod experiments;
 mod external;

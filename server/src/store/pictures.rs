@@ -111,26 +111,11 @@ impl Store {
     pub async fn colourize(&self, picture: NewPicture) -> Result<Queued, PictureError> {
         let NewPicture { model_run, format, width, height, blob, memory_bytes, idempotency } = picture;
         let (sha256, size) = (blob.sha256().to_owned(), blob.size());
-        let put = vec![sha256.clone()];
         let file = PictureFile { format, width, height, size, sha256 };
-        let files = self.inner.blobs.publish(vec![blob]).await?;
-        let write = self.inner.writer.write::<_, StoreError, _>(move |transaction| {
-            async move {
-                transaction.after_commit(Effect::Published { _files: files });
-                // Noted even if the picture is refused only now: the file is in its place, and the sweep finds it by its row.
-                db::artifacts::insert_blob(&mut transaction.conn, &file.sha256, size).await?;
-                match transaction.queue_picture(model_run, file, memory_bytes, idempotency).await {
-                    Err(PictureError::Store(error)) => Err(error),
-                    outcome => Ok(outcome),
-                }
-            }
-            .boxed()
+        let write = self.publish(vec![blob], move |transaction| {
+            async move { transaction.queue_picture(model_run, file, memory_bytes, idempotency).await }.boxed()
         });
-        let written = write.await;
-        if written.is_err() {
-            self.take_back(put).await;
-        }
-        written?
+        write.await
     }
 
     /// The pictures that were sent to be coloured with a run's model, newest first; `None` if there is no such run.

@@ -26,9 +26,9 @@ struct FoundRow {
     total: i64,
 }
 
-/// Numbers come before texts, and what is missing last in both directions; the id decides between equals.
+/// The rows of a search: numbers come before texts, and what is missing last in both directions; the id decides between equals.
 macro_rules! find {
-    ($beyond:literal, $order:literal, $($argument:expr),+) => {
+    (@ $beyond:literal, $direction:literal, $($argument:expr),+) => {
         sqlx::query_as!(
             FoundRow,
             r#"SELECT id AS "id!: i64", CASE WHEN typeof(value) <> 'text' THEN CAST(value AS REAL) END AS "number?: f64",
@@ -73,9 +73,18 @@ macro_rules! find {
                                  ELSE number >= wanted.value ->> 'value' END)))
                  )
              )
-             WHERE ?17 IS NULL OR "# + $beyond + " ORDER BY " + $order + " LIMIT ?20",
+             WHERE ?17 IS NULL OR CASE WHEN COALESCE(?19, ?18) IS NULL THEN value IS NULL AND id "# + $beyond + r#" ?17
+                 ELSE value IS NULL OR value "# + $beyond + " COALESCE(?19, ?18) OR (value = COALESCE(?19, ?18) AND id " + $beyond
+                + " ?17) END ORDER BY value " + $direction + " NULLS LAST, id " + $direction + " LIMIT ?20",
             $($argument),+
         )
+    };
+    ($conn:expr, $descending:expr, $($argument:expr),+) => {
+        if $descending {
+            find!(@ "<", "DESC", $($argument),+).fetch_all($conn).await
+        } else {
+            find!(@ ">", "ASC", $($argument),+).fetch_all($conn).await
+        }
     };
 }
 
@@ -104,63 +113,30 @@ pub(crate) async fn find(conn: &mut SqliteConnection, search: &RunSearch, now: T
     let (id, number) = (place.map(|place| place.id.0), place.and_then(|place| place.number).map(|number| number.0));
     let text = place.and_then(|place| place.text.as_deref());
     let limit = i64::from(search.limit) + 1;
-    let rows = if search.sort.descending {
-        find!(
-            "CASE WHEN COALESCE(?19, ?18) IS NULL THEN value IS NULL AND id < ?17
-                 ELSE value IS NULL OR value < COALESCE(?19, ?18) OR (value = COALESCE(?19, ?18) AND id < ?17) END",
-            "value DESC NULLS LAST, id DESC",
-            sort,
-            argument,
-            now.0,
-            first,
-            last,
-            job,
-            state,
-            kind,
-            search.project,
-            after,
-            before,
-            search.optimizer,
-            search.network,
-            search.text,
-            tags,
-            metrics,
-            id,
-            number,
-            text,
-            limit
-        )
-        .fetch_all(&mut *conn)
-        .await?
-    } else {
-        find!(
-            "CASE WHEN COALESCE(?19, ?18) IS NULL THEN value IS NULL AND id > ?17
-                 ELSE value IS NULL OR value > COALESCE(?19, ?18) OR (value = COALESCE(?19, ?18) AND id > ?17) END",
-            "value ASC NULLS LAST, id ASC",
-            sort,
-            argument,
-            now.0,
-            first,
-            last,
-            job,
-            state,
-            kind,
-            search.project,
-            after,
-            before,
-            search.optimizer,
-            search.network,
-            search.text,
-            tags,
-            metrics,
-            id,
-            number,
-            text,
-            limit
-        )
-        .fetch_all(&mut *conn)
-        .await?
-    };
+    let rows = find!(
+        &mut *conn,
+        search.sort.descending,
+        sort,
+        argument,
+        now.0,
+        first,
+        last,
+        job,
+        state,
+        kind,
+        search.project,
+        after,
+        before,
+        search.optimizer,
+        search.network,
+        search.text,
+        tags,
+        metrics,
+        id,
+        number,
+        text,
+        limit
+    )?;
     // Beyond the last run nothing tells how many there were before.
     let total = match (rows.first(), place) {
         (Some(row), _) => Some(unsigned(row.total)),

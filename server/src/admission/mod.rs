@@ -12,7 +12,6 @@ mod theory;
 mod warnings;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -24,6 +23,7 @@ use trainyard_wire::state::Kind;
 use trainyard_wire::theory::RegressionTheory;
 use trainyard_wire::{FieldError, Spec};
 
+pub(crate) use crate::blobs::hex;
 use crate::config::Limits;
 use crate::store::{Store, StoreError};
 use facts::Facts;
@@ -148,13 +148,4 @@ fn plan(submission: Submission, facts: &Facts, limits: &Limits, asked: Asked) ->
 /// Whether a worker may take the run together with others.
 pub(crate) fn is_small(estimate: &Estimate) -> bool {
     estimate.multiply_adds <= SMALL_RUN && estimate.disk_bytes <= SMALL_DISK && estimate.memory_bytes <= SMALL_MEMORY
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::app::Shared;
 use super::conditional::matches;
 use super::problem::ApiError;
-use crate::admission::hex;
+use crate::blobs::hex;
 
 #[derive(RustEmbed)]
 #[folder = "assets/"]

@@ -18,7 +18,7 @@ use super::conditional::matches;
 use super::examples;
 use super::extract::Path;
 use super::problem::{ApiError, MlflowError};
-use crate::admission::hex;
+use crate::blobs::hex;
 
 static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/v1/openapi.json")));
 

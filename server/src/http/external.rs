@@ -63,14 +63,28 @@ async fn run(app: &App, id: RunId) -> Result<Run, ApiError> {
     app.store.run(id).await?.ok_or_else(|| no_run(id))
 }
 
+/// What adding to a run is refused with, as the document has it.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it stands in the document alone")]
+enum AddRefused {
+    #[response(status = 404, description = "No such run", content_type = "application/problem+json")]
+    UnknownRun(Problem),
+    #[response(status = 409, description = "No external run, or not running", content_type = "application/problem+json")]
+    NotOpen(Problem),
+    #[response(status = 422, description = "Not valid, with pointers", content_type = "application/problem+json")]
+    Invalid(Problem),
+}
+
+async fn add(app: &App, id: RunId, batch: LogBatch) -> Result<JsonAnswer<Logged>, ApiError> {
+    Ok(JsonAnswer(app.store.log(id, batch, Late::Refused).await?))
+}
+
 /// Logs points of metrics, all or nothing.
 ///
 /// A point whose name, step and value (and time, where it has one) are there already changes nothing, so a request whose answer was lost can
 /// be sent again.
 #[utoipa::path(post, path = "/v1/runs/{id}/metrics", tag = "external runs", params(("id" = i64, Path)), request_body = LogMetrics,
-    responses((status = 200, body = Logged), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "No external run, or not running", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Logged), AddRefused))]
 pub(crate) async fn log_metrics(
     State(app): State<Shared>,
     Path(id): Path<RunId>,
@@ -85,22 +99,19 @@ pub(crate) async fn log_metrics(
         let added = batch.points.add(name, step, *value, time.map(|time| time.0));
         added.map_err(|error| ApiError::invalid(format!("/metrics/{index}"), error.to_string()))?;
     }
-    Ok(JsonAnswer(app.store.log(id, batch, Late::Refused).await?))
+    add(&app, id, batch).await
 }
 
 /// Adds parameters, and replaces those of the same names.
 #[utoipa::path(post, path = "/v1/runs/{id}/params", tag = "external runs", params(("id" = i64, Path)), request_body = SetParams,
-    responses((status = 200, body = Logged), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "No external run, or not running", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Logged), AddRefused))]
 pub(crate) async fn set_params(
     State(app): State<Shared>,
     Path(id): Path<RunId>,
     Json(body): Json<SetParams>,
 ) -> Result<JsonAnswer<Logged>, ApiError> {
     body.check().map_err(ApiError::Invalid)?;
-    let batch = LogBatch { params: body.params, ..LogBatch::default() };
-    Ok(JsonAnswer(app.store.log(id, batch, Late::Refused).await?))
+    add(&app, id, LogBatch { params: body.params, ..LogBatch::default() }).await
 }
 
 /// Stores a file of a run; replaces the one of the same name.
@@ -122,12 +133,8 @@ pub(crate) async fn put_artifact(
 /// Stores a body as a file of a run.
 pub(crate) async fn receive(app: &App, id: RunId, name: String, late: Late, request: Request) -> Result<(), ApiError> {
     app.store.may_put(id, &name, late).await?;
-    let mut pieces = Pieces::new(request, app.limits.artifact_bytes)?;
-    let mut staging = app.store.stage().await?;
-    while let Some(piece) = pieces.next().await? {
-        staging.write(&piece).await?;
-    }
-    let file = NewExternalFile { content_type: content_type(&name).to_owned(), name, blob: staging.finish().await? };
+    let blob = Pieces::new(request, app.limits.artifact_bytes)?.stage(&app.store).await?;
+    let file = NewExternalFile { content_type: content_type(&name).to_owned(), name, blob };
     app.store.put_external(id, file, late).await?;
     Ok(())
 }

@@ -16,6 +16,8 @@ use super::app::Shared;
 use super::credentials::Identity;
 use super::pace::TooSlow;
 use super::problem::ApiError;
+use crate::blobs::StagedBlob;
+use crate::store::Store;
 
 /// A JSON body, read strictly: 415, 413, 400 and 422 where it is none.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -201,6 +203,15 @@ impl Pieces {
     /// Reads what is left for a while and keeps nothing, after a piece that was too much: the client then reads the answer.
     pub(crate) async fn discard(self) {
         drain(self.body).await;
+    }
+
+    /// Stores all of it as a content that waits to become part of the store.
+    pub(crate) async fn stage(&mut self, store: &Store) -> Result<StagedBlob, ApiError> {
+        let mut staging = store.stage().await?;
+        while let Some(piece) = self.next().await? {
+            staging.write(&piece).await?;
+        }
+        Ok(staging.finish().await?)
     }
 
     /// The next piece; `None` at the end.

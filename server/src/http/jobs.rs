@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use trainyard_wire::job::{DryRun, Job, JobAccepted};
 use trainyard_wire::spec::submit::{Submission, SubmitError as ParseError, SubmitRequest};
 use trainyard_wire::state::Kind;
@@ -19,6 +18,7 @@ use super::extract::{IdempotencyKey, JsonBytes, Path, Query};
 use super::problem::ApiError;
 use super::{paging, prefer};
 use crate::admission::{self, Asked};
+use crate::blobs::sha256_hex;
 use crate::store::{Idempotency, JobFilter, NewJob, NewRun, SubmitError};
 
 /// Tells that the answer is that of an earlier submit with the same key.
@@ -78,7 +78,7 @@ async fn submit_asked(
     let idempotency = key.filter(|_| !asked.dry_run).map(|IdempotencyKey(key)| Idempotency {
         token: identity.token,
         key,
-        body_sha256: admission::hex(&Sha256::digest(&body)),
+        body_sha256: sha256_hex(&body),
     });
     if let Some(idempotency) = &idempotency
         && let Some(accepted) = app.store.earlier_submit(idempotency).await.map_err(submit_error)?

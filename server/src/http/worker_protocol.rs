@@ -143,12 +143,7 @@ pub(crate) async fn put_artifact(
     Query(query): Query<PutArtifactQuery>,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
-    let mut pieces = Pieces::new(request, app.limits.artifact_bytes)?;
-    let mut staging = app.store.stage().await?;
-    while let Some(piece) = pieces.next().await? {
-        staging.write(&piece).await?;
-    }
-    let blob = staging.finish().await?;
+    let blob = Pieces::new(request, app.limits.artifact_bytes)?.stage(&app.store).await?;
     if !blob.sha256().eq_ignore_ascii_case(&query.sha256) {
         return Err(ApiError::query("sha256", format!("is not that of the bytes, which is {}", blob.sha256())));
     }

@@ -12,7 +12,6 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use trainyard_wire::annotation::RunPatch;
 use trainyard_wire::external::{EndState, Logged};
-use trainyard_wire::job::JobAccepted;
 use trainyard_wire::spec::ExternalSpec;
 use trainyard_wire::spec::check::Checker;
 use trainyard_wire::spec::external::{Params, check_params};
@@ -131,11 +130,8 @@ impl Store {
     pub async fn open_external(&self, run: NewExternalRun) -> Result<RunId, ExternalError> {
         let write = self.inner.writer.write::<_, ExternalError, _>(move |transaction| {
             async move {
-                if let Some(idempotency) = &run.idempotency
-                    && let Some(used) = db::idempotency::get(&mut transaction.conn, idempotency).await?
-                {
-                    let same = used.body_sha256 == idempotency.body_sha256;
-                    return used.answer.run_ids.first().filter(|_| same).copied().ok_or(ExternalError::KeyReused);
+                if let Some(id) = transaction.run_made_before(run.idempotency.as_ref(), ExternalError::KeyReused).await? {
+                    return Ok(id);
                 }
                 let experiment = db::experiments::get(&mut transaction.conn, run.experiment).await?;
                 let experiment = experiment.filter(|experiment| !experiment.deleted).ok_or(ExternalError::UnknownExperiment)?;
@@ -147,8 +143,7 @@ impl Store {
                 transaction.event(id, "opened", json!({})).await?;
                 if let Some(idempotency) = &run.idempotency {
                     let job = known(&mut transaction.conn, id).await?.job_id;
-                    let answer = JobAccepted { id: job, run_ids: vec![id], warnings: Vec::new(), theory: Vec::new() };
-                    db::idempotency::insert(&mut transaction.conn, idempotency, &answer, transaction.now).await?;
+                    transaction.note_made(idempotency, job, id).await?;
                 }
                 Ok(id)
             }

@@ -8,7 +8,6 @@ use futures::FutureExt as _;
 use serde_json::json;
 use sqlx::SqliteConnection;
 use trainyard_wire::colourize::{Colourized, MOST_COLOURIZED};
-use trainyard_wire::job::JobAccepted;
 use trainyard_wire::run::Artifact;
 use trainyard_wire::spec::picture::{DESCRIPTION, MODEL, PictureFile, PictureFormat};
 use trainyard_wire::spec::{ColourizationSpec, PictureSpec};
@@ -141,11 +140,7 @@ impl Transaction {
         memory_bytes: u64,
         idempotency: Option<Idempotency>,
     ) -> Result<Queued, PictureError> {
-        if let Some(idempotency) = &idempotency
-            && let Some(used) = db::idempotency::get(&mut self.conn, idempotency).await?
-        {
-            let same = used.body_sha256 == idempotency.body_sha256;
-            let run = used.answer.run_ids.first().filter(|_| same).copied().ok_or(PictureError::KeyReused)?;
+        if let Some(run) = self.run_made_before(idempotency.as_ref(), PictureError::KeyReused).await? {
             return Ok(Queued { picture: self.queued_picture(run).await?, replayed: true });
         }
         let model = model_of(&mut self.conn, model_run).await?;
@@ -169,8 +164,7 @@ impl Transaction {
         }
         self.event(run, "queued", json!({ "model_run_id": model_run })).await?;
         if let Some(idempotency) = &idempotency {
-            let answer = JobAccepted { id: job, run_ids: vec![run], warnings: Vec::new(), theory: Vec::new() };
-            db::idempotency::insert(&mut self.conn, idempotency, &answer, self.now).await?;
+            self.note_made(idempotency, job, run).await?;
         }
         self.after_commit(Effect::Queued);
         Ok(Queued { picture: self.queued_picture(run).await?, replayed: false })

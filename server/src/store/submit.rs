@@ -9,9 +9,9 @@ use trainyard_wire::spec::regression::ProblemSource;
 use trainyard_wire::spec::sweep::Sweep;
 use trainyard_wire::state::Kind;
 use trainyard_wire::theory::RegressionTheory;
-use trainyard_wire::{Revision, RunId, Spec, TokenId};
+use trainyard_wire::{JobId, Revision, RunId, Spec, TokenId};
 
-use super::writer::{Effect, Transaction, write_error};
+use super::writer::{Effect, Transaction, WriteError, write_error};
 use super::{Store, StoreError};
 use crate::blobs::sha256_hex;
 use crate::db;
@@ -176,6 +176,24 @@ fn replay(idempotency: &Idempotency, used: db::idempotency::Used) -> Result<JobA
 }
 
 impl Transaction {
+    /// The run that an earlier request with this key made; fails with `reused` where that request had another body.
+    pub(super) async fn run_made_before<E: WriteError>(
+        &mut self,
+        idempotency: Option<&Idempotency>,
+        reused: E,
+    ) -> Result<Option<RunId>, E> {
+        let Some(idempotency) = idempotency else { return Ok(None) };
+        let Some(used) = db::idempotency::get(&mut self.conn, idempotency).await? else { return Ok(None) };
+        let same = used.body_sha256 == idempotency.body_sha256;
+        used.answer.run_ids.first().filter(|_| same).copied().map(Some).ok_or(reused)
+    }
+
+    /// Notes the one run that the request with this key has made.
+    pub(super) async fn note_made(&mut self, idempotency: &Idempotency, job: JobId, run: RunId) -> Result<(), StoreError> {
+        let answer = JobAccepted { id: job, run_ids: vec![run], warnings: Vec::new(), theory: Vec::new() };
+        db::idempotency::insert(&mut self.conn, idempotency, &answer, self.now).await
+    }
+
     async fn submit(&mut self, prepared: Prepared) -> Result<Submitted, SubmitError> {
         let Prepared { job, problem_of_run, problems } = prepared;
         if let Some(idempotency) = &job.idempotency

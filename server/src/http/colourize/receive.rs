@@ -33,19 +33,11 @@ pub(super) async fn receive(app: &Shared, request: Request) -> Result<Received, 
         return Err(error);
     }
     let mut pieces = Pieces::new(request, MOST_PICTURE_BYTES)?;
-    let mut staging = app.store.stage().await?;
-    loop {
-        match pieces.next().await {
-            Ok(Some(piece)) => staging.write(&piece).await?,
-            Ok(None) => return Ok(Received { blob: staging.finish().await?, announced }),
-            Err(error) => {
-                if matches!(error, ApiError::TooLarge(_)) {
-                    pieces.discard().await;
-                }
-                return Err(error);
-            }
-        }
+    let staged = pieces.stage(&app.store).await;
+    if let Err(ApiError::TooLarge(_)) = staged {
+        pieces.discard().await;
     }
+    Ok(Received { blob: staged?, announced })
 }
 
 async fn form(app: &Shared, request: Request) -> Result<Received, ApiError> {

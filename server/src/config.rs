@@ -7,7 +7,7 @@ use std::time::Duration;
 use trainyard_wire::retention::RetentionPolicy;
 
 use crate::store::DELETED_KEPT;
-use crate::webhooks::WebhookHost;
+use crate::webhooks::{PublicUrl, WebhookHost};
 
 /// Everything [`Server::start`](crate::Server::start) needs to know.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct ServerConfig {
     pub deleted_kept: Duration,
     /// The hosts that webhooks may name; none unless given.
     pub webhook_hosts: Vec<WebhookHost>,
+    /// Where the server is reached from outside, for the addresses in messages to webhooks.
+    pub public_url: Option<PublicUrl>,
     pub limits: Limits,
 }
 
@@ -46,6 +48,7 @@ impl ServerConfig {
             retention: None,
             deleted_kept: DELETED_KEPT,
             webhook_hosts: Vec::new(),
+            public_url: None,
             limits: Limits::default(),
         }
     }

@@ -78,7 +78,8 @@ impl Server {
             tracing::warn!("this build can be made to fail (feature `inject`): it is for tests and not for use");
         }
         let (lease, retention, deleted_kept) = (config.lease, config.retention, config.deleted_kept);
-        let options = StoreOptions { lease, retention, deleted_kept, ..StoreOptions::default() };
+        let public_url = config.public_url.clone();
+        let options = StoreOptions { lease, retention, deleted_kept, public_url, ..StoreOptions::default() };
         let store = Store::open(&config.data_dir, options).await?;
         match Self::serve(config, store.clone()).await {
             Ok(server) => Ok(server),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
-use trainyard_server::webhooks::WebhookHost;
+use trainyard_server::webhooks::{PublicUrl, WebhookHost};
 use trainyard_server::{Server, ServerConfig};
 
 use super::prune::RetentionArgs;
@@ -31,6 +31,9 @@ pub(crate) struct ServingArgs {
     /// Hosts that webhooks may name, each with a port unless it is 80 or 443; none unless given
     #[arg(long = "webhook-host", num_args = 1.., value_name = "HOST")]
     pub webhook_hosts: Vec<WebhookHost>,
+    /// Where the server is reached from outside, such as https://trainyard.example.org: messages to webhooks then have their run's address
+    #[arg(long, env = "TRAINYARD_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
     /// How long a worker holds a run without a heartbeat
     #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease_seconds: u64,
@@ -46,6 +49,7 @@ impl ServingArgs {
             lease: Duration::from_secs(self.lease_seconds),
             retention: self.retention.policy(),
             webhook_hosts: self.webhook_hosts.clone(),
+            public_url: self.public_url.clone(),
             ..ServerConfig::new(&self.data_dir)
         }
     }

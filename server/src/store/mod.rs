@@ -51,9 +51,9 @@ use crate::blobs::{Blobs, Staging};
 use crate::db;
 use crate::disk::{self, Distrust, Verdict};
 use crate::leases::Leases;
-use crate::webhooks::LONGEST_DELAY;
+use crate::webhooks::{LONGEST_DELAY, PublicUrl};
 use feed::Feed;
-use writer::{Followers, Writer};
+use writer::{Followers, Transaction, Writer};
 
 pub use actions::{Action, ActionError};
 pub use annotations::AnnotateError;
@@ -90,11 +90,13 @@ pub struct StoreOptions {
     pub retention: Option<RetentionPolicy>,
     /// How long a deleted run can be restored.
     pub deleted_kept: Duration,
+    /// Where the server is reached from outside.
+    pub public_url: Option<PublicUrl>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(20), upkeep: true, retention: None, deleted_kept: DELETED_KEPT }
+        Self { lease: Duration::from_secs(20), upkeep: true, retention: None, deleted_kept: DELETED_KEPT, public_url: None }
     }
 }
 
@@ -216,7 +218,8 @@ impl Store {
             announced: watch::Sender::new(0),
         });
         let closing = CancellationToken::new();
-        let (writer, task) = Writer::start(conn, revision, followers.clone(), distrust.clone(), closing.clone());
+        let transaction = Transaction::new(conn, revision, options.public_url);
+        let (writer, task) = Writer::start(transaction, followers.clone(), distrust.clone(), closing.clone());
         let inner = Inner {
             writer,
             readers,

@@ -245,7 +245,12 @@ impl Transaction {
         };
         let webhooks: Vec<WebhookId> = listening.iter().filter(|listener| wants(listener)).map(|listener| listener.id).collect();
         let kind = format!("run.{state}");
-        let body = message(&kind, self.now, run, end, ended)?;
+        let mut data = data(run, end, ended)?;
+        if let Some(public_url) = &self.public_url {
+            data["url"] = json!(public_url.of(&format!("/v1/runs/{}", run.id)));
+            data["page"] = json!(public_url.of(&format!("/#/runs/{}", run.id)));
+        }
+        let body = json!({"type": kind, "timestamp": self.now, "data": data}).to_string();
         self.put_out(&webhooks, &kind, Some(run), &body).await
     }
 
@@ -296,11 +301,11 @@ impl Transaction {
     }
 }
 
-/// The body of a message about the end of a run.
-fn message(kind: &str, now: Timestamp, run: &RunCore, end: &End, ended: EndedRun) -> Result<String, StoreError> {
+/// What a message tells of the end of a run.
+fn data(run: &RunCore, end: &End, ended: EndedRun) -> Result<Value, StoreError> {
     let mut left_out = Vec::new();
     let error = end.error.as_ref().map(|error| error.chars().take(LONGEST_ERROR).collect::<String>());
-    let data = json!({
+    Ok(json!({
         "run_id": run.id,
         "job_id": run.job_id,
         "kind": ended.kind,
@@ -311,15 +316,14 @@ fn message(kind: &str, now: Timestamp, run: &RunCore, end: &End, ended: EndedRun
         "stop_reason": end.stop_reason,
         "error": error,
         "attempt": run.attempt,
-        "url": format!("/v1/runs/{}", run.id),
+        "path": format!("/v1/runs/{}", run.id),
         "created_at": ended.created_at,
         "started_at": ended.started_at,
         "finished_at": ended.finished_at,
         "summary": part("summary", &ended.summary, &mut left_out)?,
         "result": part("result", &end.result, &mut left_out)?,
         "left_out": left_out,
-    });
-    Ok(json!({"type": kind, "timestamp": now, "data": data}).to_string())
+    }))
 }
 
 /// A part of a message, or null where it is too long.

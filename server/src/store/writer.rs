@@ -33,6 +33,7 @@ use crate::db;
 use crate::disk::Distrust;
 use crate::figures;
 use crate::leases::Leases;
+use crate::webhooks::PublicUrl;
 pub(super) use request::{Together, WriteError, write_error};
 use request::{Write, request};
 
@@ -75,6 +76,8 @@ pub(super) struct Transaction {
     pub(super) conn: SqliteConnection,
     /// The wall clock, for what people read.
     pub(super) now: Timestamp,
+    /// Where the server is reached from outside.
+    pub(super) public_url: Option<PublicUrl>,
     revision: Revision,
     effects: Vec<Effect>,
     /// The revision before a transaction of which it is not known yet whether it was committed.
@@ -82,6 +85,10 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
+    pub(super) fn new(conn: SqliteConnection, revision: Revision, public_url: Option<PublicUrl>) -> Self {
+        Self { conn, now: Timestamp::now(), public_url, revision, effects: Vec::new(), unsettled: None }
+    }
+
     /// The number that the next visible change gets.
     pub(super) fn upcoming_revision(&self) -> Revision {
         Revision(self.revision.0 + 1)
@@ -167,16 +174,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer on its connection. It ends once `closing` is cancelled and what was handed in is done.
+    /// Starts the writer on its connection, which the transaction has. It ends once `closing` is cancelled and what was handed in is done.
     pub(super) fn start(
-        conn: SqliteConnection,
-        revision: Revision,
+        transaction: Transaction,
         followers: Arc<Followers>,
         distrust: Distrust,
         closing: CancellationToken,
     ) -> (Self, JoinHandle<Result<(), StoreError>>) {
         let (messages, receiver) = mpsc::channel(MOST_WAITING);
-        let transaction = Transaction { conn, now: Timestamp::now(), revision, effects: Vec::new(), unsettled: None };
         let task = tokio::spawn(serve(transaction, receiver, followers, distrust, closing));
         (Self { messages }, task)
     }

@@ -198,7 +198,9 @@ async fn the_end_of_a_run_is_told_and_signed() {
         assert_eq!(message["data"][told], run[known], "{told}");
     }
     assert_eq!(message["data"]["finished_at"], run["finished_at"]);
-    assert_eq!((&message["data"]["url"], &message["data"]["stop_reason"]), (&json!(format!("/v1/runs/{id}")), &json!("error")));
+    assert_eq!((&message["data"]["path"], &message["data"]["stop_reason"]), (&json!(format!("/v1/runs/{id}")), &json!("error")));
+    // Nobody said where the server is reached.
+    assert!(message["data"].get("url").is_none() && message["data"].get("page").is_none(), "{message}");
     let ping: Value = serde_json::from_str(&received[1].1).unwrap();
     assert_eq!((&ping["type"], &ping["data"]["webhook_id"]), (&json!("ping"), &made["webhook"]["id"]));
     assert_eq!(received[1].0["webhook-id"].to_str().unwrap(), pinged["message_id"].as_str().unwrap());
@@ -217,6 +219,22 @@ async fn the_end_of_a_run_is_told_and_signed() {
     assert_eq!(rest.expect(StatusCode::OK)["items"], json!([told[1]]));
     let figures = world.get("/metrics").await;
     assert!(figure(figures.text(), "trainyard_webhook_deliveries_total{outcome=\"delivered\"}") >= 2.0);
+}
+
+#[tokio::test]
+async fn a_message_has_the_runs_address_where_the_operator_says_how_the_server_is_reached() {
+    let receiver = Receiver::start().await;
+    let world = World::start_with(|config| {
+        config.webhook_hosts = vec![receiver.address.to_string().parse().unwrap()];
+        config.public_url = Some("https://example.org/trainyard/".parse().unwrap());
+    })
+    .await;
+    create(&world, json!({"url": receiver.url()})).await;
+    let id = end_run(&world, "succeeded").await;
+    let message: Value = serde_json::from_str(&receiver.received(1).await[0].1).unwrap();
+    assert_eq!(message["data"]["path"], format!("/v1/runs/{id}"));
+    assert_eq!(message["data"]["url"], format!("https://example.org/trainyard/v1/runs/{id}"));
+    assert_eq!(message["data"]["page"], format!("https://example.org/trainyard/#/runs/{id}"));
 }
 
 #[tokio::test]

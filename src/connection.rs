@@ -41,6 +41,13 @@ pub(crate) struct Connection {
     token_file: Option<PathBuf>,
 }
 
+// Without documentation, which clap would show as that of the commands.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ConnectionArgs {
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
 impl Connection {
     pub(crate) fn client(&self, context: &Context) -> anyhow::Result<Client> {
         let settings = context.settings()?;

@@ -52,6 +52,15 @@ impl Context {
         if self.json() { print_json(value) } else { Ok(print(&text(value).to_string())?) }
     }
 
+    /// Prints an answer that holds a secret. As text the secret alone goes to stdout, so that a script can take it, and the remark to stderr.
+    pub(crate) fn answer_secret<T: Serialize>(&self, value: &T, remark: &str, secret: &str) -> anyhow::Result<()> {
+        if self.json() {
+            return print_json(value);
+        }
+        eprintln!("{remark}");
+        Ok(print(secret)?)
+    }
+
     /// A remark on stderr for people; in JSON nothing but errors is there.
     pub(crate) fn warn(&self, text: &str) {
         if !self.json() {

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use trainyard_wire::{JobId, Page, RunId};
+use trainyard_wire::{JobId, RunId};
 
+use super::each::each_run;
 use crate::connection::Connection;
 use crate::context::Context;
-use crate::failure::report_one;
-use crate::terminal::{format, print, print_json};
+use crate::terminal::format;
 
 /// What is asked of runs.
 #[derive(Clone, Copy, Debug)]
@@ -46,27 +46,9 @@ impl ActionArgs {
         let client = self.connection.client(context)?;
         if let Some(id) = self.job {
             let job = client.job_action(id, action.as_str()).await?;
-            context.answer(&job, |job| {
-                let states: Vec<String> = job.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
-                format!("job {id}: {}", states.join(", "))
-            })?;
+            context.answer(&job, |job| format!("job {id}: {}", format::states(&job.states)))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut first_code = None;
-        let mut items = Vec::new();
-        for id in self.runs {
-            match client.run_action(id, action.as_str()).await {
-                Ok(run) if context.json() => items.push(run),
-                Ok(run) => print(&format!("run {id}: {}", format::state(&run)))?,
-                Err(error) => {
-                    let code = report_one(&format!("run {id}"), error, context);
-                    first_code.get_or_insert(code);
-                }
-            }
-        }
-        if context.json() {
-            print_json(&Page { items })?;
-        }
-        Ok(first_code.map_or(ExitCode::SUCCESS, ExitCode::from))
+        each_run(&self.runs, async |id| client.run_action(id, action.as_str()).await, format::state, context).await
     }
 }

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use trainyard_wire::RunId;
 use trainyard_wire::annotation::{ActOutcome, ActedRun, BulkAction, RunPatch, RunsAction};
-use trainyard_wire::{Page, RunId};
 
-use crate::connection::Connection;
+use super::each::each_run;
+use crate::connection::{Connection, ConnectionArgs};
 use crate::context::Context;
-use crate::failure::{REFUSED, report_one};
+use crate::failure::REFUSED;
 use crate::terminal::table::Table;
 use crate::terminal::{format, print, print_json};
 
@@ -65,21 +66,7 @@ impl AnnotateArgs {
         if patch == RunPatch::default() {
             return Err(crate::UsageError("nothing to note: --name, --project, --notes, --tag or --untag says what".to_owned()).into());
         }
-        let (mut first_code, mut items) = (None, Vec::new());
-        for id in self.runs {
-            match client.patch_run(id, &patch).await {
-                Ok(run) if context.json() => items.push(run),
-                Ok(run) => print(&format!("run {id}: {}", format::labels(&run)))?,
-                Err(error) => {
-                    let code = report_one(&format!("run {id}"), error, context);
-                    first_code.get_or_insert(code);
-                }
-            }
-        }
-        if context.json() {
-            print_json(&Page { items })?;
-        }
-        Ok(first_code.map_or(ExitCode::SUCCESS, ExitCode::from))
+        each_run(&self.runs, async |id| client.patch_run(id, &patch).await, format::labels, context).await
     }
 }
 
@@ -128,26 +115,18 @@ fn told(action: BulkAction, run: &ActedRun) -> String {
     }
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct ProjectsArgs {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-impl ProjectsArgs {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let page = self.connection.client(context)?.projects().await?;
-        context.answer(&page, |page| {
-            let mut table = Table::new(&["PROJECT", "RUNS", "STATES", "ARCHIVED"]);
-            for project in &page.items {
-                let states: Vec<String> = project.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
-                let (runs, archived) = (project.run_count.to_string(), project.archived_count.to_string());
-                table.row([project.name.clone(), runs, states.join(", "), archived]);
-            }
-            table
-        })?;
-        Ok(ExitCode::SUCCESS)
-    }
+/// Lists the projects.
+pub(crate) async fn projects(args: ConnectionArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let page = args.connection.client(context)?.projects().await?;
+    context.answer(&page, |page| {
+        let mut table = Table::new(&["PROJECT", "RUNS", "STATES", "ARCHIVED"]);
+        for project in &page.items {
+            let (runs, archived) = (project.run_count.to_string(), project.archived_count.to_string());
+            table.row([project.name.clone(), runs, format::states(&project.states), archived]);
+        }
+        table
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use trainyard_wire::client::{Client, UploadFile};
 use trainyard_wire::dataset::{Dataset, FileRole};
 
 use super::cifar10;
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionArgs};
 use crate::context::Context;
 use crate::terminal::format;
 use crate::terminal::progress::{byte_bar, spinner};
@@ -19,7 +19,7 @@ pub(crate) enum DatasetsCommand {
     /// Upload a dataset: CIFAR binary records, or a CSV table
     Add(AddArgs),
     /// List the datasets
-    List(ListArgs),
+    List(ConnectionArgs),
     /// Download a published dataset to this machine, check it, and upload it to the server
     #[command(subcommand)]
     Fetch(FetchCommand),
@@ -38,12 +38,6 @@ pub(crate) struct AddArgs {
     /// A table with a header line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["train", "val"])]
     csv: Option<PathBuf>,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ListArgs {
     #[command(flatten)]
     connection: Connection,
 }
@@ -105,7 +99,7 @@ fn description(dataset: &Dataset) -> String {
     format!("dataset {} ({}): {}\nsha256 {}\n", dataset.name, dataset.kind, files.join(", "), dataset.sha256)
 }
 
-async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
+async fn list(args: ConnectionArgs, context: &Context) -> anyhow::Result<()> {
     let page = args.connection.client(context)?.datasets().await?;
     context.answer(&page, |page| table(&page.items))
 }

@@ -29,14 +29,13 @@ impl JobsArgs {
 fn table(jobs: &[Job]) -> Table {
     let mut table = Table::new(&["JOB", "NAME", "KIND", "PRIORITY", "RUNS", "STATES", "SUBMITTED"]);
     for job in jobs {
-        let states: Vec<String> = job.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
         table.row([
             job.id.to_string(),
             job.name.clone().unwrap_or_default(),
             job.kind.to_string(),
             job.priority.to_string(),
             job.run_count.to_string(),
-            states.join(", "),
+            format::states(&job.states),
             format::ago(job.created_at),
         ]);
     }

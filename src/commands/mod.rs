@@ -14,6 +14,7 @@ mod convolution;
 mod datasets;
 mod demo;
 mod doctor;
+mod each;
 mod export;
 mod health;
 mod jobs;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use trainyard_wire::annotation::BulkAction;
 
+use crate::connection::ConnectionArgs;
 use crate::context::Context;
 use crate::failure::EXIT_CODES;
 use crate::logging::LogFormat;
@@ -101,7 +103,7 @@ pub(crate) enum Command {
     /// Bring deleted runs back
     Restore(annotate::ShelveArgs),
     /// List the projects that runs belong to
-    Projects(annotate::ProjectsArgs),
+    Projects(ConnectionArgs),
     /// Execute a finished run again and tell whether it comes to the same bits (exit code 0 or 1)
     Verify(verify::VerifyArgs),
     /// Colour a picture (PNG or JPEG) with the model of a finished colourization
@@ -134,7 +136,7 @@ pub(crate) enum Command {
     /// Write runs with their metrics into files: CSV, NDJSON, and what TensorBoard reads
     Export(export::ExportArgs),
     /// List the workers that the server has heard of
-    Workers(workers::WorkersArgs),
+    Workers(ConnectionArgs),
     /// Count a network's weights, outputs and connections, and tell the receptive field of each layer
     Network(network::NetworkArgs),
     /// Convolve a small plane of numbers with a kernel
@@ -178,7 +180,7 @@ impl Command {
             Self::Unarchive(args) => args.run(BulkAction::Unarchive, context).await,
             Self::Delete(args) => args.run(BulkAction::Delete, context).await,
             Self::Restore(args) => args.run(BulkAction::Restore, context).await,
-            Self::Projects(args) => args.run(context).await,
+            Self::Projects(args) => annotate::projects(args, context).await,
             Self::Verify(args) => args.run(context).await,
             Self::Colourize(args) => args.run(context).await,
             Self::Metrics(args) => args.run(context).await,
@@ -193,7 +195,7 @@ impl Command {
             Self::Doctor(args) => args.run(context).await,
             Self::Prune(args) => args.run(context).await,
             Self::Export(args) => args.run(context).await,
-            Self::Workers(args) => args.run(context).await,
+            Self::Workers(args) => workers::list(args, context).await,
             Self::Network(args) => args.run(context),
             Self::Convolution(args) => args.run(context),
             Self::Health(args) => args.run(context).await,

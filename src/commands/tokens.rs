@@ -2,22 +2,22 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
 use trainyard_wire::TokenId;
 use trainyard_wire::token::{CreateToken, Scope, Token};
 
+use super::each::each_gone;
 use super::units::seconds;
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionArgs};
 use crate::context::Context;
+use crate::terminal::format;
 use crate::terminal::table::Table;
-use crate::terminal::{print, print_json};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum TokensCommand {
     /// Create a token and print it; it is never shown again
     Create(CreateArgs),
     /// List the tokens, without their secrets
-    List(ListArgs),
+    List(ConnectionArgs),
     /// Revoke tokens
     Revoke(RevokeArgs),
 }
@@ -37,12 +37,6 @@ pub(crate) struct CreateArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
     #[arg(required = true, value_name = "ID")]
     ids: Vec<TokenId>,
@@ -54,57 +48,37 @@ impl TokensCommand {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
             Self::Create(args) => create(args, context).await?,
-            Self::List(args) => list(args, context).await?,
+            Self::List(args) => {
+                let page = args.connection.client(context)?.tokens().await?;
+                context.answer(&page, |page| table(&page.items))?;
+            }
             Self::Revoke(args) => {
                 let client = args.connection.client(context)?;
-                for id in &args.ids {
-                    client.revoke_token(*id).await?;
-                    if !context.json() {
-                        print(&format!("token {id} is revoked"))?;
-                    }
-                }
-                if context.json() {
-                    print_json(&json!({"revoked": args.ids}))?;
-                }
+                each_gone(&args.ids, ("token", "revoked"), async |id| client.revoke_token(id).await, context).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The token alone goes to stdout, so that a script can take it.
 async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
     let wanted = CreateToken { name: args.name, scopes: args.scopes, expires_in_seconds: args.expires_in };
     let created = args.connection.client(context)?.create_token(&wanted).await?;
-    if context.json() {
-        return print_json(&created);
-    }
-    eprintln!("token {} ({}); it is shown only this once:", created.id, words(&created.scopes));
-    print(&created.token)?;
-    Ok(())
-}
-
-async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
-    let page = args.connection.client(context)?.tokens().await?;
-    context.answer(&page, |page| table(&page.items))
+    let remark = format!("token {} ({}); it is shown only this once:", created.id, format::list(&created.scopes));
+    context.answer_secret(&created, &remark, &created.token)
 }
 
 fn table(tokens: &[Token]) -> Table {
     let mut table = Table::new(&["TOKEN", "NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED"]);
     for token in tokens {
-        let time = |time: Option<trainyard_wire::Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
         table.row([
             token.id.to_string(),
             token.name.clone(),
-            words(&token.scopes),
+            format::list(&token.scopes),
             token.created_at.to_string(),
-            time(token.expires_at),
-            time(token.revoked_at),
+            format::time(token.expires_at),
+            format::time(token.revoked_at),
         ]);
     }
     table
-}
-
-fn words(scopes: &[Scope]) -> String {
-    scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -2,23 +2,23 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use trainyard_wire::WebhookId;
 use trainyard_wire::external::EndState;
-use trainyard_wire::webhook::{CreateWebhook, Delivery, Webhook, all_ends};
-use trainyard_wire::{Timestamp, WebhookId};
+use trainyard_wire::webhook::{CreateWebhook, Delivery, Webhook, WebhookCreated, all_ends};
 
 use super::annotate::tag;
-use crate::connection::Connection;
+use super::each::each_gone;
+use crate::connection::{Connection, ConnectionArgs};
 use crate::context::Context;
+use crate::terminal::format;
 use crate::terminal::table::Table;
-use crate::terminal::{print, print_json};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum WebhooksCommand {
     /// Have the ends of runs told to an address, and print the key of the signatures; it is never shown again
     Create(CreateArgs),
     /// List the webhooks, without their keys
-    List(ListArgs),
+    List(ConnectionArgs),
     /// Have a message sent that tells of nothing
     Test(OneArgs),
     /// Delete webhooks
@@ -45,12 +45,6 @@ pub(crate) struct CreateArgs {
     /// Only runs with this tag; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ListArgs {
     #[command(flatten)]
     connection: Connection,
 }
@@ -98,15 +92,7 @@ impl WebhooksCommand {
             }
             Self::Delete(args) => {
                 let client = args.connection.client(context)?;
-                for id in &args.ids {
-                    client.delete_webhook(*id).await?;
-                    if !context.json() {
-                        print(&format!("webhook {id} is deleted"))?;
-                    }
-                }
-                if context.json() {
-                    print_json(&json!({"deleted": args.ids}))?;
-                }
+                each_gone(&args.ids, ("webhook", "deleted"), async |id| client.delete_webhook(id).await, context).await?;
             }
             Self::Deliveries(args) => {
                 let page = args.connection.client(context)?.deliveries(args.id, args.limit).await?;
@@ -117,18 +103,14 @@ impl WebhooksCommand {
     }
 }
 
-/// The key alone goes to stdout, so that a script can take it.
 async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
     let CreateArgs { url, name, states, project, tags, connection } = args;
     let states = if states.is_empty() { all_ends() } else { states };
     let wanted = CreateWebhook { url, name, states, project, tags: tags.into_iter().collect() };
     let created = connection.client(context)?.create_webhook(&wanted).await?;
-    if context.json() {
-        return print_json(&created);
-    }
-    eprintln!("webhook {} ({}); the key of its signatures is shown only this once:", created.webhook.id, words(&created.webhook.states));
-    print(&created.secret)?;
-    Ok(())
+    let WebhookCreated { webhook: Webhook { id, states, .. }, secret } = &created;
+    let remark = format!("webhook {id} ({}); the key of its signatures is shown only this once:", format::list(states));
+    context.answer_secret(&created, &remark, secret)
 }
 
 fn webhooks(webhooks: &[Webhook]) -> Table {
@@ -139,11 +121,11 @@ fn webhooks(webhooks: &[Webhook]) -> Table {
             webhook.id.to_string(),
             webhook.name.clone().unwrap_or_default(),
             webhook.url.clone(),
-            words(&webhook.states),
+            format::list(&webhook.states),
             webhook.project.clone().unwrap_or_default(),
             tags.join(", "),
             webhook.waiting.to_string(),
-            time(webhook.disabled_at),
+            format::time(webhook.disabled_at),
         ]);
     }
     table
@@ -159,18 +141,10 @@ fn deliveries(deliveries: &[Delivery]) -> Table {
             delivery.state.to_string(),
             delivery.attempts.to_string(),
             delivery.last_status.map(|status| status.to_string()).unwrap_or_default(),
-            time(delivery.last_attempt_at),
-            time(delivery.next_attempt_at),
+            format::time(delivery.last_attempt_at),
+            format::time(delivery.next_attempt_at),
             delivery.last_error.clone().unwrap_or_default(),
         ]);
     }
     table
-}
-
-fn time(time: Option<Timestamp>) -> String {
-    time.map(|time| time.to_string()).unwrap_or_default()
-}
-
-fn words(states: &[EndState]) -> String {
-    states.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,6 @@
 //! Numbers, times and runs as short text.
 
+use std::fmt;
 use std::time::Duration;
 
 pub(crate) use trainyard_wire::number::brief as number;
@@ -25,6 +26,21 @@ pub(crate) fn seconds(value: f64) -> String {
 pub(crate) fn ago(time: Timestamp) -> String {
     let elapsed = Timestamp::now().0.saturating_sub(time.0).max(0);
     format!("{} ago", seconds(Duration::from_millis(elapsed.unsigned_abs()).as_secs_f64()))
+}
+
+/// When that was, if it was.
+pub(crate) fn time(time: Option<Timestamp>) -> String {
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
+
+/// One after the other in a line.
+pub(crate) fn list<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `2 running, 1 failed`.
+pub(crate) fn states<'a, N: fmt::Display>(counts: impl IntoIterator<Item = (&'a RunState, N)>) -> String {
+    counts.into_iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
 }
 
 /// How long a run trained, or has trained so far; empty before its start.

@@ -104,8 +104,8 @@ impl RunProgress {
         let total: usize = states.iter().map(|(_, count)| count).sum();
         if let (Screen::Live { counts, .. }, 2..) = (&self.screen, total) {
             let done: usize = states.iter().filter(|(state, _)| state.is_finished()).map(|(_, count)| count).sum();
-            let words: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
-            counts.set_message(format!("{done} of {total} runs done: {}", words.join(", ")));
+            let words = format::states(states.iter().map(|(state, count)| (state, count)));
+            counts.set_message(format!("{done} of {total} runs done: {words}"));
         }
     }
 

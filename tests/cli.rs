@@ -372,6 +372,10 @@ async fn runs_are_named_tagged_found_put_away_and_brought_back() {
     assert_eq!(noted, format!("run {two}: mine, in first, keep, lr=small\n"));
     assert_eq!(yard.cli(&["annotate", &second]).await.code, Some(2));
     assert_eq!(yard.cli(&["annotate", "999", "--notes", "x"]).await.code, Some(4));
+    let tag = ["annotate", "--matching", "project=first&tag=keep", "--tag", "seen", "--untag", "keep"];
+    assert_eq!(yard.cli(&tag).await.success(), format!("run {two}: tagged so\n"));
+    assert_eq!(yard.run(two).await.tags, [("lr".to_owned(), "small".to_owned()), ("seen".to_owned(), String::new())].into());
+    assert_eq!(yard.cli(&tag).await.success(), "no run matches\n");
 
     let found = async |words: &[&str]| -> Vec<i64> {
         let words = [&["runs", "--json"], words].concat();

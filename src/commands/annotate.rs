@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use trainyard_wire::RunId;
-use trainyard_wire::annotation::{ActOutcome, ActedRun, BulkAction, RunPatch, RunsAction};
+use trainyard_wire::annotation::{ActOutcome, ActedRun, BulkAction, RunPatch, RunsActed, RunsAction};
 
 use super::each::each_run;
 use crate::connection::{Connection, ConnectionArgs};
@@ -16,8 +16,11 @@ use crate::terminal::{format, print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AnnotateArgs {
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required_unless_present = "matching", value_name = "RUN")]
     runs: Vec<RunId>,
+    /// Instead of RUN: all runs that a query of the list matches, such as state=failed&project=rates; takes --tag and --untag
+    #[arg(long, value_name = "QUERY", conflicts_with_all = ["runs", "name", "project", "no_project", "notes"])]
+    matching: Option<String>,
     /// What the runs are called
     #[arg(long)]
     name: Option<String>,
@@ -66,6 +69,11 @@ impl AnnotateArgs {
         if patch == RunPatch::default() {
             return Err(crate::UsageError("nothing to note: --name, --project, --notes, --tag or --untag says what".to_owned()).into());
         }
+        if self.matching.is_some() {
+            let tags = patch.tags.unwrap_or_default();
+            let asked = RunsAction { action: BulkAction::Tag, runs: None, matching: self.matching, tags };
+            return tell_each(&client.act_on_runs(&asked).await?, asked.action, context);
+        }
         each_run(&self.runs, async |id| client.patch_run(id, &patch).await, format::labels, context).await
     }
 }
@@ -83,20 +91,29 @@ impl ShelveArgs {
     pub(crate) async fn run(self, action: BulkAction, context: &Context) -> anyhow::Result<ExitCode> {
         let asked = RunsAction::on(action, self.runs);
         let acted = self.connection.client(context)?.act_on_runs(&asked).await?;
-        let is_refused = |run: &ActedRun| matches!(run.outcome, ActOutcome::Refused | ActOutcome::Missing);
-        if context.json() {
-            print_json(&acted)?;
-        } else {
-            for run in &acted.outcomes {
-                let line = format!("run {}: {}", run.run_id, told(action, run));
-                if is_refused(run) { context.warn(&line) } else { print(&line)? }
-            }
-            if action == BulkAction::Delete && acted.outcomes.iter().any(|run| run.outcome == ActOutcome::Done) {
-                print("`trainyard restore` brings deleted runs back for 7 days")?;
-            }
+        let code = tell_each(&acted, action, context)?;
+        if action == BulkAction::Delete && !context.json() && acted.outcomes.iter().any(|run| run.outcome == ActOutcome::Done) {
+            print("`trainyard restore` brings deleted runs back for 7 days")?;
         }
-        Ok(if acted.outcomes.iter().any(is_refused) { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
+        Ok(code)
     }
+}
+
+/// Prints what became of each run; answers the exit code.
+fn tell_each(acted: &RunsActed, action: BulkAction, context: &Context) -> anyhow::Result<ExitCode> {
+    let is_refused = |run: &ActedRun| matches!(run.outcome, ActOutcome::Refused | ActOutcome::Missing);
+    if context.json() {
+        print_json(acted)?;
+    } else {
+        for run in &acted.outcomes {
+            let line = format!("run {}: {}", run.run_id, told(action, run));
+            if is_refused(run) { context.warn(&line) } else { print(&line)? }
+        }
+        if acted.outcomes.is_empty() {
+            print("no run matches")?;
+        }
+    }
+    Ok(if acted.outcomes.iter().any(is_refused) { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
 }
 
 fn told(action: BulkAction, run: &ActedRun) -> String {
@@ -105,6 +122,7 @@ fn told(action: BulkAction, run: &ActedRun) -> String {
         BulkAction::Unarchive => "no longer archived",
         BulkAction::Delete => "deleted",
         BulkAction::Restore => "restored",
+        BulkAction::Tag => "tagged so",
         other => other.as_str(),
     };
     match run.outcome {
@@ -153,5 +171,15 @@ mod tests {
         assert_eq!(patch(&["--no-project", "--name", "n"]), r#"{"name":"n","project":null}"#);
         assert_eq!(patch(&[]), "{}");
         assert!(Line::try_parse_from(["annotate", "1", "--tag", "=x"]).is_err());
+    }
+
+    #[test]
+    fn all_that_match_are_tagged_and_nothing_else() {
+        let parses = |words: &[&str]| Line::try_parse_from(["annotate"].iter().chain(words)).is_ok();
+        assert!(parses(&["--matching", "state=failed", "--tag", "a", "--untag", "b"]));
+        for more in [["--name", "n"], ["--notes", "n"], ["--project", "p"]] {
+            assert!(!parses(&["--matching", "state=failed", more[0], more[1]]), "{more:?}");
+        }
+        assert!(!parses(&["1", "--matching", "", "--tag", "a"]) && !parses(&["--tag", "a"]));
     }
 }

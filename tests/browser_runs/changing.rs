@@ -145,6 +145,17 @@ pub(crate) async fn matching(browser: &Browser, yard: &Yard) {
     assert_eq!(count(yard, RunState::Paused).await, 0);
     browser.find(Locator::XPath("//div[@id='toasts']/div[last()]//button[text()='Undo']")).await.unwrap().click().await.unwrap();
     support::eventually("all runs to be back", async || (count(yard, RunState::Paused).await == 1000).then_some(())).await;
+
+    click(browser, "th .select-box").await;
+    click(browser, ".offer").await;
+    click(browser, ".selection-bar [data-action='tag']").await;
+    shows(browser, "dialog.editor").await;
+    browser.find(Locator::Css("dialog .tag-name")).await.unwrap().send_keys("triage").await.unwrap();
+    click(browser, "dialog [value='yes']").await;
+    says(browser, "dialog h2", "Tag 1000 runs?").await;
+    click(browser, "dialog [value='yes']").await;
+    says(browser, "#toasts", "1000 runs tagged").await;
+    assert_eq!(yard.run(RunId(8001)).await.tags.get("triage").map(String::as_str), Some(""));
     browser.goto_hash("#/").await;
     first_rows(browser, "the newest runs", &[10_000]).await;
     holds(browser, "nothing is selected", "return document.querySelector('.selection-bar').hidden").await;

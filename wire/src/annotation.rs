@@ -56,7 +56,7 @@ impl RunPatch {
         errors.project(self.project.as_ref().and_then(Option::as_deref));
         let notes = self.notes.as_ref().and_then(Option::as_deref).unwrap_or_default();
         errors.check(notes.chars().count() <= 20_000, "/notes", "must have at most 20000 characters");
-        errors.tags(self.tags.iter().flatten().map(|(tag, value)| (tag, value.as_deref().unwrap_or_default())));
+        self.tags.iter().for_each(|tags| errors.patch_of_tags(tags));
         errors.0
     }
 }
@@ -89,6 +89,10 @@ impl Errors {
             self.check(fits, &format!("/tags/{}", escape(tag)), "must be a name of 1 to 100 characters and a value of at most 500");
         }
         self.check(count <= MOST_TAGS, "/tags", "must be at most 64");
+    }
+
+    fn patch_of_tags(&mut self, tags: &BTreeMap<String, Option<String>>) {
+        self.tags(tags.iter().map(|(tag, value)| (tag, value.as_deref().unwrap_or_default())));
     }
 }
 
@@ -138,6 +142,8 @@ words!(
         Delete = "delete",
         /// Takes a delete back.
         Restore = "restore",
+        /// Sets tags and takes tags away, as `tags` says.
+        Tag = "tag",
     }
 );
 
@@ -153,12 +159,24 @@ pub struct RunsAction {
     /// `state=queued&project=digits`. Empty: all runs that are not archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matching: Option<String>,
+    /// Of `tag`: the tags to set, and with null those to take away, as in `PATCH /v1/runs/{id}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, Option<String>>,
 }
 
 impl RunsAction {
     /// On these runs.
     pub fn on(action: BulkAction, runs: Vec<RunId>) -> Self {
-        Self { action, runs: Some(runs), matching: None }
+        Self { action, runs: Some(runs), matching: None, tags: BTreeMap::new() }
+    }
+
+    /// What is wrong with its tags.
+    pub fn check(&self) -> Vec<FieldError> {
+        let mut errors = Errors::default();
+        let fits = self.tags.is_empty() != (self.action == BulkAction::Tag);
+        errors.check(fits, "/tags", "must name what the action `tag` sets or takes away, and goes with no other action");
+        errors.patch_of_tags(&self.tags);
+        errors.0
     }
 }
 
@@ -187,7 +205,7 @@ words!(
         Done = "done",
         /// It was so already.
         Unchanged = "unchanged",
-        /// It is not legal in the run's state; nothing changed.
+        /// It is not legal in the run's state, or the run would have too many tags; nothing changed.
         Refused = "refused",
         /// There is no such run.
         Missing = "missing",
@@ -207,6 +225,19 @@ mod tests {
         for wrong in [r#"{"tags": null}"#, r#"{"archived": null}"#, r#"{"state": "failed"}"#] {
             assert!(serde_json::from_str::<RunPatch>(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn tags_go_with_the_action_that_sets_them_and_with_no_other() {
+        let pointers = |asked: &str| -> Vec<String> {
+            let asked: RunsAction = serde_json::from_str(asked).unwrap();
+            asked.check().into_iter().map(|error| error.pointer).collect()
+        };
+        assert!(pointers(r#"{"action": "tag", "runs": [1], "tags": {"a": "b", "c": null}}"#).is_empty());
+        assert!(pointers(r#"{"action": "pause", "runs": [1]}"#).is_empty());
+        assert_eq!(pointers(r#"{"action": "tag", "runs": [1]}"#), ["/tags"]);
+        assert_eq!(pointers(r#"{"action": "pause", "runs": [1], "tags": {"a": null}}"#), ["/tags"]);
+        assert_eq!(pointers(r#"{"action": "tag", "runs": [1], "tags": {"": "b"}}"#), ["/tags/"]);
     }
 
     #[test]

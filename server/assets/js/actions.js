@@ -28,6 +28,7 @@ export const BULK_ACTIONS = {
   unarchive: { label: "Unarchive", did: "taken out of the archive", undo: "archive" },
   delete: { label: "Delete", did: "deleted", undo: "restore" },
   restore: { label: "Restore", did: "restored" },
+  tag: { label: "Tag", did: "tagged" },
 };
 
 /** What becomes of those that match and are asked for this. */
@@ -64,6 +65,8 @@ export function allows(run, action) {
       return maySubmit() && run.archived_at === null;
     case "unarchive":
       return maySubmit() && run.archived_at !== null;
+    case "tag":
+      return maySubmit();
     case "delete":
       return maySubmit() && run.state !== "queued" && run.state !== "running";
     default:
@@ -114,9 +117,10 @@ function confirmCancel(run) {
 
 /**
  * Does `action` to the runs with these ids and tells what became of them; what can be taken back can be from the message. `changed()` is
- * called after it and after an undo. Resolves to the ids to which it was done, or that were so already.
+ * called after it and after an undo. `more` is what the request says beside: `{tags}` of `tag`. Resolves to the ids to which it was done, or
+ * that were so already.
  */
-export async function actOnRuns(action, ids, changed) {
+export async function actOnRuns(action, ids, changed, more = {}) {
   if (action === "cancel" && ids.length > 1) {
     const text = "They stop where they are. A retry starts from the last checkpoint of each, if it has one.";
     if (!(await confirmDialog(`Cancel ${ids.length} runs?`, text, "Cancel the runs", "Keep them"))) return [];
@@ -124,7 +128,7 @@ export async function actOnRuns(action, ids, changed) {
   const outcomes = [];
   try {
     for (let from = 0; from < ids.length; from += AT_ONCE) {
-      const body = { action, runs: ids.slice(from, from + AT_ONCE) };
+      const body = { action, runs: ids.slice(from, from + AT_ONCE), ...more };
       outcomes.push(...(await sendJson("POST", "/v1/runs/actions", body)).outcomes);
     }
   } catch (error) {
@@ -148,16 +152,18 @@ export async function actOnRuns(action, ids, changed) {
  * Does `action` to all `total` runs that the list's query matches, on all of its pages, once the reader said yes to their number. Resolves to
  * whether it was done.
  */
-export async function actOnMatching(action, query, total, changed) {
+export async function actOnMatching(action, query, total, changed, more = {}) {
   const { label, did, undo } = BULK_ACTIONS[action];
   const runs = total === 1 ? "1 run" : `${formatCount(total)} runs`;
   const text = `All that match the list's filters, on all of its pages. ${MATCHING[action] ?? "Those that are so already stay as they are."}`;
   if (!(await confirmDialog(`${label} ${runs}?`, text, `${label} ${runs}`, "Leave them"))) return false;
   try {
-    const { outcomes } = await sendJson("POST", "/v1/runs/actions", { action, matching: query }, null, MATCHING_TIMEOUT_MS);
+    const body = { action, matching: query, ...more };
+    const { outcomes } = await sendJson("POST", "/v1/runs/actions", body, null, MATCHING_TIMEOUT_MS);
     const done = outcomes.filter(({ outcome }) => outcome === "done").map(({ run_id: id }) => id);
     const refused = outcomes.filter(({ outcome }) => outcome === "refused").length;
-    const others = refused === 0 ? "" : `; ${formatCount(refused)} whose state does not allow it stay as they are`;
+    const why = action === "tag" ? "that would have too many tags" : "whose state does not allow it";
+    const others = refused === 0 ? "" : `; ${formatCount(refused)} ${why} stay as they are`;
     const takeBack = undo && done.length > 0 ? () => actOnRuns(undo, done, changed) : null;
     toast(done.length === 0 ? `Nothing to change${others}` : `${count(done)} ${did}${others}`, "info", takeBack);
     return true;

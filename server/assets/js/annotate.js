@@ -1,7 +1,7 @@
-// The form for what people note on a run: name, project, tags and notes.
+// The forms for what people note on runs: name, project, tags and notes of one, and the tags of many.
 //
-// It sends a merge patch of what was changed and nothing else, so two people who edit different things do not undo each other. It is
-// modal and stands outside the table, so nothing that comes in meanwhile touches it.
+// They send a merge patch of what was changed and nothing else, so two people who edit different things do not undo each other. They are
+// modal and stand outside the table, so nothing that comes in meanwhile touches them.
 
 import { get, sendJson } from "./api.js";
 import { field, openDialog } from "./dialog.js";
@@ -52,6 +52,22 @@ export async function editRun(shown, changed) {
   });
 }
 
+/** Asks which tags many runs are to get and which they are to lose: `{tags}` of the request, or null where the form was closed. */
+export async function askTags() {
+  const set = tagList({ "": "" }, "Set");
+  const taken = tagList({}, "Take away", false);
+  const error = el("p", { class: "form-error", role: "alert" });
+  let asked = null;
+  const submit = () => {
+    const tags = { ...Object.fromEntries(Object.keys(taken.read()).map((tag) => [tag, null])), ...set.read() };
+    if (Object.keys(tags).length > 0) asked = { tags };
+    else setText(error, "Name a tag to set or to take away");
+    return asked !== null;
+  };
+  await openDialog("Tag runs", { className: "editor", content: [set.node, taken.node, error], buttons: dialogButtons("Tag"), submit });
+  return asked;
+}
+
 /** The buttons under a form: Enter in one of its fields is the second. */
 export function dialogButtons(label) {
   return [
@@ -68,14 +84,14 @@ function projectList(names) {
   return el("datalist", { id: "known-projects" }, ...names.map((name) => el("option", { value: name })));
 }
 
-/** Tags as rows of a name and a value: `{node, read()}`. */
-function tagList(tags) {
+/** Tags as rows of a name and, unless names alone are asked for, a value: `{node, read()}`. */
+function tagList(tags, legend = "Tags", valued = true) {
   const rows = el("div", { class: "tag-rows" });
   const add = (tag = "", value = "") => {
     const name = el("input", { type: "text", class: "tag-name", maxlength: "100", "aria-label": "Tag", placeholder: "tag", value: tag });
     const text = el("input", { type: "text", class: "tag-value", maxlength: "500", "aria-label": "Value", placeholder: "value", value });
     const remove = el("button", { type: "button", class: "button small", "aria-label": `Remove the tag ${tag}`.trim() }, "Remove");
-    const row = el("div", { class: "tag-row" }, name, text, remove);
+    const row = el("div", { class: valued ? "tag-row" : "tag-row name-alone" }, name, valued ? text : null, remove);
     remove.addEventListener("click", () => {
       row.remove();
       more.focus();
@@ -84,12 +100,12 @@ function tagList(tags) {
     return name;
   };
   for (const [tag, value] of Object.entries(tags)) add(tag, value);
-  const more = el("button", { type: "button", class: "button small", onclick: () => add().focus() }, "Add a tag");
+  const more = el("button", { type: "button", class: "button small", onclick: () => add().focus() }, valued ? "Add a tag" : "Add a name");
   return {
-    node: el("fieldset", { class: "field" }, el("legend", {}, "Tags"), rows, more),
+    node: el("fieldset", { class: "field" }, el("legend", {}, legend), rows, more),
     read() {
       const pairs = [...rows.children].map((row) => [...row.querySelectorAll("input")].map((input) => input.value.trim()));
-      return Object.fromEntries(pairs.filter(([tag]) => tag !== ""));
+      return Object.fromEntries(pairs.filter(([tag]) => tag !== "").map(([tag, value = ""]) => [tag, value]));
     },
   };
 }

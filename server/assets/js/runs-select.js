@@ -4,6 +4,7 @@
 // of a page are selected, the bar offers all that match: that selection is the list's query and not ids, and ends with it.
 
 import { actOnMatching, actOnRuns, allows, BULK_ACTIONS } from "./actions.js";
+import { askTags } from "./annotate.js";
 import { openDialog } from "./dialog.js";
 import { el, setAttribute, setText } from "./dom.js";
 import { formatCount } from "./format.js";
@@ -19,7 +20,7 @@ export function selection({ views, body, changed, search }) {
   const offer = el("button", { type: "button", class: "button small offer", hidden: true });
   const compare = el("a", { class: "button small primary" }, "Compare");
   const clear = el("button", { type: "button", class: "button small quiet" }, "Clear");
-  const buttons = maySubmit() ? ["cancel", "pause", "resume", "retry", "archive", "unarchive", "delete"].map(actionButton) : [];
+  const buttons = maySubmit() ? ["cancel", "pause", "resume", "retry", "tag", "archive", "unarchive", "delete"].map(actionButton) : [];
   const bar = el(
     "div",
     { class: "selection-bar", role: "toolbar", "aria-label": "Selected runs", hidden: true },
@@ -39,12 +40,14 @@ export function selection({ views, body, changed, search }) {
   function actionButton(action) {
     const button = el("button", { type: "button", class: "button small", "data-action": action }, BULK_ACTIONS[action].label);
     button.addEventListener("click", async () => {
+      const more = action === "tag" ? await askTags() : {};
+      if (more === null) return;
       if (matching) {
-        if (await actOnMatching(action, list.query, list.total, changed)) clearAll();
+        if (await actOnMatching(action, list.query, list.total, changed, more)) clearAll();
         return;
       }
       const ids = [...selected].filter(([, run]) => allows(run, action)).map(([id]) => id);
-      const done = await actOnRuns(action, ids, changed);
+      const done = await actOnRuns(action, ids, changed, more);
       if (action === "delete") for (const id of done) selected.delete(id);
       show();
     });

@@ -20,7 +20,7 @@ impl From<AnnotateError> for ApiError {
         match error {
             AnnotateError::NotFound => Self::NotFound(error.to_string()),
             AnnotateError::Illegal { .. } => Self::Conflict(error.to_string()),
-            AnnotateError::TooManyTags(_) => Self::invalid("/tags", error.to_string()),
+            AnnotateError::TooManyTags { .. } => Self::invalid("/tags", error.to_string()),
             AnnotateError::Store(error) => error.into(),
         }
     }
@@ -66,11 +66,15 @@ pub(crate) async fn restore(State(app): State<Shared>, Path(id): Path<RunId>) ->
 
 /// Does the same to many runs, each for itself: to those in `runs`, or to all that a query of the list matches.
 ///
-/// Those that match are found once, and acted on a thousand at a time. What cannot be done to one of them is told in its outcome and keeps nothing from the others. Repeating the request changes nothing.
+/// Those that match are found once, and acted on a thousand at a time. `tag` sets the tags in `tags` and takes those away that are null there. What cannot be done to one of them is told in its outcome and keeps nothing from the others. Repeating the request changes nothing.
 #[utoipa::path(post, path = "/v1/runs/actions", tag = "runs", request_body = RunsAction,
     responses((status = 200, description = "What became of each run", body = RunsActed),
-        (status = 422, description = "No such action, not 1 to 1000 runs, no such query, or too many runs that match", body = Problem, content_type = "application/problem+json")))]
+        (status = 422, description = "No such action, not 1 to 1000 runs, no such query, too many runs that match, or no valid tags", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn act(State(app): State<Shared>, Json(asked): Json<RunsAction>) -> Result<JsonAnswer<RunsActed>, ApiError> {
+    let errors = asked.check();
+    if !errors.is_empty() {
+        return Err(ApiError::Invalid(errors));
+    }
     let runs = match (asked.runs, asked.matching) {
         (Some(runs), None) if (1..=MOST_ACTED).contains(&runs.len()) => runs,
         (Some(_), None) => return Err(ApiError::invalid("/runs", format!("must be 1 to {MOST_ACTED} runs"))),
@@ -79,7 +83,7 @@ pub(crate) async fn act(State(app): State<Shared>, Json(asked): Json<RunsAction>
     };
     let mut outcomes = Vec::with_capacity(runs.len());
     for some in runs.chunks(MOST_ACTED) {
-        outcomes.extend(app.store.act_on_runs(asked.action, some).await?);
+        outcomes.extend(app.store.act_on_runs(asked.action, &asked.tags, some).await?);
     }
     Ok(JsonAnswer(RunsActed { outcomes }))
 }

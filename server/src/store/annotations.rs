@@ -2,6 +2,9 @@
 //!
 //! None of it touches how a run trains. A deleted run is hidden from everything at once and stays whole until upkeep removes it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use futures::FutureExt as _;
 use serde_json::json;
 use trainyard_wire::annotation::{ActOutcome, ActedRun, BulkAction, MOST_TAGS, RunPatch};
@@ -25,8 +28,8 @@ pub enum AnnotateError {
     #[error("cannot {action} a run that is {state}")]
     Illegal { action: BulkAction, state: RunState },
     /// 422: `/tags`.
-    #[error("a run has at most {MOST_TAGS} tags, and this one would have {0}")]
-    TooManyTags(usize),
+    #[error("a run has at most {MOST_TAGS} tags, and this one would have {count}")]
+    TooManyTags { count: usize, state: RunState },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -74,19 +77,27 @@ impl Store {
         write.await
     }
 
-    /// Does the same to each of these runs, in one commit; what became of each, in their order.
-    pub async fn act_on_runs(&self, action: BulkAction, runs: &[RunId]) -> Result<Vec<ActedRun>, StoreError> {
+    /// Does the same to each of these runs, in one commit; what became of each, in their order. `tags` are those of the action `tag`.
+    pub async fn act_on_runs(
+        &self,
+        action: BulkAction,
+        tags: &BTreeMap<String, Option<String>>,
+        runs: &[RunId],
+    ) -> Result<Vec<ActedRun>, StoreError> {
         let mut together = Together::<ActedRun, AnnotateError>::new();
+        let patch = Arc::new(RunPatch { tags: Some(tags.clone()), ..RunPatch::default() });
         for &id in runs {
-            together.add(move |transaction| async move { transaction.act(id, action).await }.boxed());
+            let patch = Arc::clone(&patch);
+            together.add(move |transaction| async move { transaction.act(id, action, &patch).await }.boxed());
         }
         let outcomes = self.inner.writer.write_all(together).await;
         let outcomes = outcomes.into_iter().zip(runs).map(|(outcome, &run_id)| {
             let (outcome, state, detail) = match outcome {
                 Ok(acted) => return Ok(acted),
                 Err(AnnotateError::NotFound) => (ActOutcome::Missing, None, None),
-                Err(error @ AnnotateError::Illegal { state, .. }) => (ActOutcome::Refused, Some(state), Some(error.to_string())),
-                Err(error @ AnnotateError::TooManyTags(_)) => (ActOutcome::Refused, None, Some(error.to_string())),
+                Err(error @ (AnnotateError::Illegal { state, .. } | AnnotateError::TooManyTags { state, .. })) => {
+                    (ActOutcome::Refused, Some(state), Some(error.to_string()))
+                }
                 Err(AnnotateError::Store(error)) => return Err(error),
             };
             Ok(ActedRun { run_id, outcome, state, detail })
@@ -109,14 +120,16 @@ impl Transaction {
         Ok(run)
     }
 
-    async fn note(&mut self, id: RunId, before: &Annotated, patch: &RunPatch) -> Result<(), AnnotateError> {
+    /// Answers whether that changed anything.
+    async fn note(&mut self, id: RunId, before: &Annotated, patch: &RunPatch) -> Result<bool, AnnotateError> {
         let after = patched(before, patch)?;
         let changed = changes(&before.own, &after);
         if changed.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let revision = self.event(id, "annotated", json!({ "changed": changed })).await?;
-        Ok(db::annotations::set(&mut self.conn, id, &after, revision).await?)
+        db::annotations::set(&mut self.conn, id, &after, revision).await?;
+        Ok(true)
     }
 
     /// Answers whether that changed anything.
@@ -163,7 +176,7 @@ impl Transaction {
         Ok(db::jobs::set_revision(&mut self.conn, run.job_id, revision).await?)
     }
 
-    async fn act(&mut self, id: RunId, action: BulkAction) -> Result<ActedRun, AnnotateError> {
+    async fn act(&mut self, id: RunId, action: BulkAction, patch: &RunPatch) -> Result<ActedRun, AnnotateError> {
         let changed = match action {
             BulkAction::Cancel => self.act_on_training(id, action, Action::Cancel).await?,
             BulkAction::Pause => self.act_on_training(id, action, Action::Pause).await?,
@@ -182,6 +195,10 @@ impl Transaction {
                 is_news
             }
             BulkAction::Restore => self.restore(id).await?,
+            BulkAction::Tag => {
+                let before = self.annotated(id).await?;
+                self.note(id, &before, patch).await?
+            }
         };
         let after = db::annotations::get(&mut self.conn, id).await?.filter(|run| run.deleted_at.is_none());
         let outcome = if changed { ActOutcome::Done } else { ActOutcome::Unchanged };
@@ -225,7 +242,7 @@ pub(super) fn patched(before: &Annotated, patch: &RunPatch) -> Result<Annotation
     let taken = own.tags.iter().filter(|(_, value)| value.is_none()).count();
     let count = before.job_tags.len() + added - taken;
     if count > MOST_TAGS && patch.tags.is_some() {
-        return Err(AnnotateError::TooManyTags(count));
+        return Err(AnnotateError::TooManyTags { count, state: before.state });
     }
     Ok(own)
 }
@@ -280,7 +297,7 @@ mod tests {
         let tags: std::collections::BTreeMap<String, Option<String>> =
             (0..MOST_TAGS).map(|tag| (format!("tag {tag}"), Some(String::new()))).collect();
         let patch = RunPatch { tags: Some(tags.clone()), ..RunPatch::default() };
-        assert!(matches!(patched(&annotated(), &patch), Err(AnnotateError::TooManyTags(65))));
+        assert!(matches!(patched(&annotated(), &patch), Err(AnnotateError::TooManyTags { count: 65, .. })));
         let instead = tags.into_iter().chain([("topic".to_owned(), None)]).collect();
         assert!(patched(&annotated(), &RunPatch { tags: Some(instead), ..RunPatch::default() }).is_ok());
     }

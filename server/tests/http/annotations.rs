@@ -174,6 +174,40 @@ async fn many_runs_are_acted_on_each_for_itself() {
 }
 
 #[tokio::test]
+async fn tags_are_set_and_taken_away_on_many_runs_each_for_itself() {
+    let world = World::start().await;
+    let (one, full) = (world.submit_run().await, world.submit_run().await);
+    let most: serde_json::Map<String, Value> = (0..63).map(|tag| (format!("tag {tag}"), json!(""))).collect();
+    patch(&world, full, json!({ "tags": most })).await.expect(StatusCode::OK);
+    let act = async |asked: Value| world.post("/v1/runs/actions", &asked).await.expect(StatusCode::OK)["outcomes"].clone();
+    let outcomes = act(json!({"action": "tag", "runs": [one, full, 999], "tags": {"keep": "", "owner": "ada"}})).await;
+    assert_eq!(outcomes[0], json!({"run_id": one, "outcome": "done", "state": "queued"}));
+    assert_eq!((&outcomes[1]["outcome"], &outcomes[1]["state"]), (&json!("refused"), &json!("queued")));
+    assert_eq!(outcomes[1]["detail"], "a run has at most 64 tags, and this one would have 66");
+    assert_eq!(outcomes[2]["outcome"], "missing");
+
+    let matched = json!({"action": "tag", "matching": "tag=topic:rmsprop", "tags": {"keep": null, "topic": null, "seen": "twice"}});
+    let outcomes = act(matched.clone()).await;
+    assert_eq!(outcomes.as_array().unwrap().iter().map(|acted| &acted["run_id"]).collect::<Vec<_>>(), [&json!(full), &json!(one)]);
+    assert!(outcomes.as_array().unwrap().iter().all(|acted| acted["outcome"] == "done"), "{outcomes}");
+    assert_eq!(world.get(&format!("/v1/runs/{one}")).await.expect(StatusCode::OK)["tags"], json!({"owner": "ada", "seen": "twice"}));
+    assert_eq!(kinds(&world, one).await, ["queued", "annotated", "annotated"]);
+    assert_eq!(act(matched).await, json!([]));
+    let again = act(json!({"action": "tag", "runs": [one], "tags": {"owner": "ada", "keep": null}})).await;
+    assert_eq!(again[0]["outcome"], "unchanged");
+
+    for (wrong, pointer) in [
+        (json!({"action": "tag", "runs": [one]}), "/tags"),
+        (json!({"action": "archive", "runs": [one], "tags": {"a": ""}}), "/tags"),
+        (json!({"action": "tag", "runs": [one], "tags": {"a": "b".repeat(501)}}), "/tags/a"),
+        (json!({"action": "tag", "runs": [one], "tags": {"a": 1}}), "/tags/a"),
+    ] {
+        let answer = world.post("/v1/runs/actions", &wrong).await;
+        assert_eq!((answer.status, answer.pointer()), (StatusCode::UNPROCESSABLE_ENTITY, pointer.to_owned()), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn all_runs_that_match_a_query_are_acted_on_whatever_page_they_would_be_on() {
     let world = World::start().await;
     let ended = cancelled(&world).await;

@@ -157,7 +157,7 @@ async fn a_run_trains_through_a_full_disk_to_its_end() {
     let run = yard.submit(&jobs::long_colourization()).await;
     yard.until_epoch(run, 2).await;
     faults.full(&yard.data_dir());
-    eventually("a write that is refused", async || yard.process.stderr().contains("the disk is full").then_some(())).await;
+    eventually("a write that is refused", async || yard.process.stderr().contains("disk is full").then_some(())).await;
     faults.none();
     let run = yard.until(run, RunState::Succeeded).await;
     assert_eq!(run.attempt, Attempt(1));

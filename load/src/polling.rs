@@ -175,6 +175,8 @@ struct Dashboard {
     /// Of the last event that it knows.
     last_event: i64,
     ended: bool,
+    /// Of the run when the list of charts was asked for.
+    metrics: Vec<String>,
     charts: Vec<String>,
     /// Of the loss, as the chart's answer counts them.
     points: u64,
@@ -190,6 +192,7 @@ impl Dashboard {
             tags: HashMap::new(),
             last_event: 0,
             ended: false,
+            metrics: Vec::new(),
             charts: Vec::new(),
             points: 0,
             counts: Counts::default(),
@@ -213,7 +216,11 @@ impl Dashboard {
             ensure!(revision > self.last_event, "the event of revision {revision} came after {}", self.last_event);
             self.last_event = revision;
         }
-        if let Some(charts) = self.ask(&format!("{path}/charts")).await? {
+        // The list of charts follows from the metrics that there are.
+        let metrics: Vec<String> = run["summary"].as_object().context("a run's summary")?.keys().cloned().collect();
+        if self.charts.is_empty() || metrics != self.metrics {
+            self.metrics = metrics;
+            let charts = self.get(&format!("{path}/charts"), None).await?.context("a list without a condition is answered")?;
             let charts: Value = serde_json::from_slice(&charts)?;
             let standing = charts["charts"].as_array().context("a list of charts")?.iter().filter(|chart| chart["standing"] == true);
             let address = |chart: &Value| {

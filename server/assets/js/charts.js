@@ -3,7 +3,7 @@
 // The server names them. Those of the run's kind are always there (they hold their place from the start, so nothing jumps when the first points
 // come); a reader adds others from the list of metrics. The address keeps those (`?show=step_ms,gradient_norm`) and the smoothing.
 
-import { Conditional } from "./api.js";
+import { get } from "./api.js";
 import { Chart } from "./chart.js";
 import { el, reconcile, setText } from "./dom.js";
 
@@ -17,10 +17,11 @@ export class Charts {
   constructor(runId, query, changed) {
     this.runId = runId;
     this.changed = changed;
-    this.resource = new Conditional(`/v1/runs/${runId}/charts`);
     this.chosen = new Set((query.get("show") ?? "").split(",").filter(Boolean).slice(0, MOST_CHOSEN));
     const asked = Number(query.get("smooth"));
     this.smoothing = query.has("smooth") && asked >= 0 && asked < 1 ? asked : null;
+    /** The metrics of the run when the list of charts was asked for: it follows from them and the spec. */
+    this.metrics = null;
     this.known = [];
     this.charts = new Map();
     this.pickerViews = new Map();
@@ -65,11 +66,12 @@ export class Charts {
     setText(this.weight, this.smoothing.toFixed(2));
   }
 
-  /** Fetches and draws what changed. */
-  async refresh(signal) {
-    const answer = await this.resource.get(signal);
-    if (answer !== null) {
-      this.known = answer.body.charts;
+  /** Fetches and draws what changed; `run` is the run as it is now. */
+  async refresh(run, signal) {
+    const metrics = JSON.stringify(Object.keys(run.summary));
+    if (metrics !== this.metrics) {
+      this.known = (await get(`/v1/runs/${this.runId}/charts`, signal)).charts;
+      this.metrics = metrics;
       this.showPicker();
       this.show();
     }

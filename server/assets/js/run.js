@@ -108,7 +108,7 @@ export function mountRun(container, id, query) {
       claims.get(signal).then((answer) => answer && showCertificates(answer.body)),
       happened.get(signal),
       logged.get(signal),
-      charts.refresh(signal),
+      charts.refresh(run, signal),
     ]);
     // It depends on the spec alone, so once is enough.
     if (["regression", "regularization_pair", "hypergradient"].includes(run.spec.kind) && !theoryKnown) {

@@ -257,10 +257,12 @@ impl ApiError {
 }
 
 impl Draft {
-    /// The body. What went wrong inside goes to the log.
+    /// The body. What went wrong inside goes to the log, and why a request has to wait does too.
     fn problem(self, status: StatusCode, id: RequestId) -> Problem {
         if let Some(cause) = &self.cause {
             tracing::error!(%status, cause, "a request failed inside the server");
+        } else if status.is_server_error() {
+            tracing::warn!(%status, reason = self.detail, "a request was turned away");
         }
         Problem {
             r#type: format!("/problems/{}", self.kind),

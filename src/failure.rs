@@ -11,7 +11,7 @@ use crate::UsageError;
 use crate::context::Context;
 use crate::terminal::plain;
 
-/// Under `trainyard --help`; `tests/cli.rs` comes to each of them.
+/// Under `trainyard --help`; `tests/cli` comes to each of them.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    done; of watch and submit --follow: every run succeeded
@@ -134,6 +134,15 @@ fn of_problem(problem: &Problem) -> Option<String> {
             let scope = detail.rsplit(' ').next().unwrap_or("SCOPE");
             return Some(format!("with the admin token, `trainyard tokens create NAME --scope {scope}` makes one that may"));
         }
+        400 | 422 if misplaced(problem, |pointer| ["/kind", "/problem", "/optimizer", "/dataset", "/network"].contains(&pointer)) => {
+            "what is trained stands under `spec`: {\"spec\": {\"kind\": …}, \"sweep\": {…}}"
+        }
+        422 if misplaced(problem, |pointer| pointer.starts_with("/sweep/")) => {
+            "a sweep's paths begin at the spec's top, like `optimizer.learning_rate`"
+        }
+        422 if detail.contains("no dataset is named") => {
+            "`trainyard datasets list` lists the datasets, `trainyard datasets add` takes files of yours"
+        }
         403 => "the server answers to loopback names and to those given with `trainyard up --allowed-host NAME`",
         404 if detail.starts_with("run ") => "`trainyard runs` lists the runs",
         404 if detail.starts_with("job ") => "`trainyard jobs` lists the jobs",
@@ -145,6 +154,11 @@ fn of_problem(problem: &Problem) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Whether a field stands where none is known, at a pointer like that.
+fn misplaced(problem: &Problem, at: impl Fn(&str) -> bool) -> bool {
+    problem.errors.iter().any(|error| error.detail.starts_with("unknown field") && at(&error.pointer))
 }
 
 /// The error with its causes, each once: some errors quote their cause in their own text.

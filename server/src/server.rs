@@ -41,8 +41,13 @@ pub enum StartError {
     Document(#[from] serde_json::Error),
     #[error("webhooks cannot be sent: {0}")]
     Webhooks(reqwest::Error),
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", if_taken(.source))]
     Listen { address: SocketAddr, source: io::Error },
+}
+
+/// What to do where another program has the address.
+fn if_taken(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse { "; give another address with --listen, or port 0 for any that is free" } else { "" }
 }
 
 /// A server that serves in background tasks of the runtime that started it.

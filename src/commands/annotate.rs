@@ -12,7 +12,7 @@ use crate::connection::{Connection, ConnectionArgs};
 use crate::context::Context;
 use crate::failure::REFUSED;
 use crate::terminal::table::Table;
-use crate::terminal::{format, print, print_json};
+use crate::terminal::{format, plain, print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AnnotateArgs {
@@ -107,7 +107,7 @@ fn tell_each(acted: &RunsActed, action: BulkAction, context: &Context) -> anyhow
     } else {
         for run in &acted.outcomes {
             let line = format!("run {}: {}", run.run_id, told(action, run));
-            if is_refused(run) { context.warn(&line) } else { print(&line)? }
+            if is_refused(run) { eprintln!("error: {}", plain(&line)) } else { print(&line)? }
         }
         if acted.outcomes.is_empty() {
             print("no run matches")?;

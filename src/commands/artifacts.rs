@@ -37,7 +37,10 @@ impl ArtifactsArgs {
         let client = self.connection.client(context)?;
         let artifacts = client.artifacts(self.run).await?;
         let Some(name) = &self.name else {
-            context.answer(&artifacts, |artifacts| table(&artifacts.artifacts))?;
+            context.answer(&artifacts, |artifacts| match artifacts.artifacts.as_slice() {
+                [] => format!("run {} has no artifacts\n", self.run),
+                some => table(some).to_string(),
+            })?;
             return Ok(ExitCode::SUCCESS);
         };
         let Some(artifact) = artifacts.artifacts.iter().find(|artifact| artifact.name == *name) else {

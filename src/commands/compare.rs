@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use trainyard_wire::RunId;
 use trainyard_wire::compare::Comparison;
 use trainyard_wire::metric::MetricSummary;
+use trainyard_wire::{JobId, RunId};
 
 use crate::connection::Connection;
 use crate::context::Context;
@@ -19,8 +19,12 @@ const LONGEST_LIST: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompareArgs {
-    #[arg(num_args = 2.., required = true, value_name = "RUN")]
+    /// The runs to compare, two or more
+    #[arg(num_args = 2.., required_unless_present = "job", conflicts_with = "job", value_name = "RUN")]
     runs: Vec<RunId>,
+    /// Compare all runs of this job
+    #[arg(long)]
+    job: Option<JobId>,
     /// Print every digit as CSV: what,name, and a column a run
     #[arg(long)]
     csv: bool,
@@ -31,7 +35,11 @@ pub(crate) struct CompareArgs {
 impl CompareArgs {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         context.json_unless("--csv", self.csv)?;
-        let comparison = self.connection.client(context)?.compare(&self.runs).await?;
+        let client = self.connection.client(context)?;
+        let comparison = match self.job {
+            Some(job) => client.compare_job(job).await?,
+            None => client.compare(&self.runs).await?,
+        };
         if self.csv {
             print(&csv(&comparison)?)?;
         } else {

@@ -78,8 +78,9 @@ impl DemoArgs {
             stop.cancelled().await;
         } else if !context.json() {
             print(&format!(
-                "\nEverything is kept in {0}. To see it in the dashboard:\n  trainyard up --data-dir {0}   then open the address that it prints (http://127.0.0.1:8080)\n",
-                self.data_dir.display()
+                "\nEverything is kept in {0}. To see it in the dashboard, run\n  {1} up --data-dir {0}\nand open the address that it prints.\n",
+                self.data_dir.display(),
+                own_command()
             ))?;
         }
         Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -197,6 +198,11 @@ fn result(run: &Run) -> String {
         parts.push(format!("validation loss {}", format::number(loss)));
     }
     parts.join(", ")
+}
+
+/// How this program was called: it need not be on the `PATH`.
+fn own_command() -> String {
+    std::env::args_os().next().map_or_else(|| "trainyard".to_owned(), |program| program.to_string_lossy().into_owned())
 }
 
 fn why(run: &Run) -> String {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use trainyard_wire::RunId;
+use trainyard_wire::client::Client;
 use trainyard_wire::metric::{MetricHistory, Series};
 
 use crate::connection::Connection;
@@ -28,6 +29,7 @@ impl MetricsArgs {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let client = self.connection.client(context)?;
         let as_json = context.json_unless("--csv", self.csv)?;
+        self.warn_of_unknown_names(&client, context).await?;
         if self.csv {
             print("run,name,step,value,time\n")?;
         }
@@ -52,6 +54,24 @@ impl MetricsArgs {
             if as_json { print_json(&all)? } else { print(&table(&all).to_string())? }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl MetricsArgs {
+    /// A name that is misspelt would otherwise be an empty table. It is no error: the run may come to log it yet.
+    async fn warn_of_unknown_names(&self, client: &Client, context: &Context) -> anyhow::Result<()> {
+        if self.names.is_empty() {
+            return Ok(());
+        }
+        let known = client.run(self.run).await?.summary;
+        let has = match known.is_empty() {
+            true => "no metrics yet".to_owned(),
+            false => known.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+        };
+        for name in self.names.iter().filter(|name| !known.contains_key(*name)) {
+            context.warn(&format!("run {} has no metric {name}; it has {has}", self.run));
+        }
+        Ok(())
     }
 }
 

@@ -166,7 +166,8 @@ impl LogsArgs {
         let page = self.connection.client(context)?.logs(self.run).await?;
         context.answer(&page, |page| {
             let lines = page.items.iter().map(|line| format!("{} {:5} {}\n", line.time, line.level, line.message));
-            lines.collect::<String>()
+            let text: String = lines.collect();
+            if text.is_empty() { format!("run {} has logged nothing\n", self.run) } else { text }
         })?;
         Ok(ExitCode::SUCCESS)
     }

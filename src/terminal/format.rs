@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use trainyard_wire::metric::MACHINE;
 pub(crate) use trainyard_wire::number::brief as number;
 use trainyard_wire::run::Run;
 use trainyard_wire::spec::regression::{ProblemSource, ProblemSpec};
@@ -141,7 +142,10 @@ pub(crate) enum Better {
 /// What the metric's name says about it; nothing of a learning rate, for example.
 pub(crate) fn better(metric: &str) -> Option<Better> {
     let any = |words: &[&str]| words.iter().any(|word| metric.contains(word));
-    if any(&["accuracy", "per_second"]) {
+    // What a run takes of its machine, and how large its weights are, is no merit.
+    if MACHINE.contains(&metric) || metric == "weight_norm" {
+        None
+    } else if any(&["accuracy", "per_second"]) {
         Some(Better::Greater)
     } else if any(&["loss", "error", "distance", "norm", "seconds", "_ms", "bytes"]) {
         Some(Better::Less)

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use trainyard_wire::client::ClientError;
 use trainyard_wire::job::{DryRun, JobAccepted};
@@ -109,6 +110,12 @@ fn told(accepted: &JobAccepted) -> String {
 fn in_the_file(error: ClientError, file: &str, written: &[u8]) -> anyhow::Error {
     let ClientError::Problem(problem) = &error else { return error.into() };
     let Ok(text) = std::str::from_utf8(written) else { return error.into() };
+    if let Err(syntax) = serde_json::from_str::<IgnoredAny>(text) {
+        let at = place::Place { line: syntax.line().max(1), column: syntax.column().max(1) };
+        let shown = place::shown(text, at).replace('\n', "\n    ");
+        let told = format!("{file} is not JSON: {syntax}\n    {shown}");
+        return anyhow::Error::from(error).context(InOwnWords(told));
+    }
     let lines = problem.errors.iter().map(|error| match place::of_pointer(text, &error.pointer) {
         Some(at) => {
             let shown = place::shown(text, at).replace('\n', "\n    ");

@@ -63,6 +63,11 @@ impl Client {
         self.json(self.request(Method::GET, &["v1", "compare"]).query(&[("runs", ids.join(","))])).await
     }
 
+    /// All runs of a job side by side.
+    pub async fn compare_job(&self, id: JobId) -> Result<Comparison, ClientError> {
+        self.json(self.request(Method::GET, &["v1", "compare"]).query(&[("job", id.to_string())])).await
+    }
+
     /// `cancel`, `pause`, `resume` or `retry` of a run; answers the run as it is then.
     pub async fn run_action(&self, id: RunId, action: &str) -> Result<Run, ClientError> {
         self.json(self.request(Method::POST, &["v1", "runs", &id.to_string(), action])).await

@@ -44,7 +44,7 @@ pub enum ClientError {
     /// The answer is not what this version of the client understands.
     #[error("the server's answer cannot be read: {0}")]
     Decode(#[from] serde_json::Error),
-    #[error("{0} is not an http address")]
+    #[error("{0} is not an http address: write it like http://127.0.0.1:8080")]
     Address(String),
     #[error("cannot read {path}: {source}")]
     File { path: String, source: std::io::Error },
@@ -76,7 +76,9 @@ impl ClientError {
 
 fn describe(problem: &Problem) -> String {
     let mut text = format!("{} ({}): {}", problem.title, problem.status, problem.detail);
-    for error in &problem.errors {
+    // What the one error says is the detail.
+    let alone = matches!(problem.errors.as_slice(), [only] if problem.detail.ends_with(&only.detail));
+    for error in problem.errors.iter().filter(|_| !alone) {
         text.push_str(&format!("\n  {}: {}", if error.pointer.is_empty() { "the body" } else { &error.pointer }, error.detail));
     }
     text

@@ -13,7 +13,7 @@ use crate::state::UnknownWord;
 /// Deserializes `value`, which stands at `base` in the request body.
 pub fn from_value<T: DeserializeOwned>(value: Value, base: &str) -> Result<T, Vec<FieldError>> {
     serde_path_to_error::deserialize(value)
-        .map_err(|error| vec![FieldError { pointer: pointer(base, error.path()), detail: error.inner().to_string() }])
+        .map_err(|error| vec![FieldError { pointer: pointer(base, error.path()), detail: in_json_words(error.inner()) }])
 }
 
 /// Why a body is not the struct that was wanted.
@@ -36,7 +36,7 @@ pub fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         if error.inner().is_data() {
-            BodyError::Invalid(FieldError { pointer: pointer("", error.path()), detail: error.inner().to_string() })
+            BodyError::Invalid(FieldError { pointer: pointer("", error.path()), detail: in_json_words(error.inner()) })
         } else {
             BodyError::Syntax(error.inner().to_string())
         }
@@ -69,6 +69,22 @@ pub fn take_tag<T: FromStr<Err = UnknownWord>>(value: &mut Value, base: &str, ta
     }
 }
 
+/// What serde says, with JSON's words for the types of numbers instead of Rust's.
+fn in_json_words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let Some((said, expected)) = text.rsplit_once(", expected ") else { return text };
+    // A value that is read from text has its place behind it.
+    let (rust, place) =
+        expected.split_once(" at line ").map_or((expected, String::new()), |(rust, place)| (rust, format!(" at line {place}")));
+    let json = match rust {
+        "f32" | "f64" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        _ => return text,
+    };
+    format!("{said}, expected {json}{place}")
+}
+
 /// One reference token of a JSON pointer, escaped.
 pub fn escape(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
@@ -91,6 +107,23 @@ fn pointer(base: &str, path: &Path) -> String {
 mod tests {
     use super::{BodyError, from_slice};
     use crate::token::CreateToken;
+
+    #[test]
+    fn a_number_that_is_none_is_told_in_jsons_words() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only its errors are looked at")]
+        struct Numbers {
+            rate: f64,
+            steps: u32,
+        }
+        for (body, detail) in [
+            (r#"{"rate": "0.1", "steps": 1}"#, r#"invalid type: string "0.1", expected a number"#),
+            (r#"{"rate": 0.1, "steps": -1}"#, "invalid value: integer `-1`, expected a whole number, 0 or more"),
+        ] {
+            let Err(BodyError::Invalid(error)) = from_slice::<Numbers>(body.as_bytes()) else { panic!("{body} was read") };
+            assert!(error.detail.starts_with(detail), "{} for {body}", error.detail);
+        }
+    }
 
     #[test]
     fn a_body_is_read_whole_and_its_errors_are_pointed_at() {

@@ -1,6 +1,8 @@
 //! The command line as people and scripts use it: exit codes, JSON, configuration, the live view, completions.
 #![allow(clippy::unwrap_used)]
 
+mod mistakes;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;

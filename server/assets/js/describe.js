@@ -59,16 +59,18 @@ export function describeStop(run) {
   return run.stop_reason && !plain ? run.stop_reason.replaceAll("_", " ") : "";
 }
 
-/** The share of the steps done, from 0 to 1. */
+/** The share of the work done, from 0 to 1. A run that succeeded has none left, also where it converged before its last step. */
 export function progressShare(run) {
+  if (run.state === "succeeded") return 1;
   const { step, total_steps: total } = run.progress;
-  return total > 0 ? Math.min(step / total, 1) : run.state === "succeeded" ? 1 : 0;
+  return total > 0 ? Math.min(step / total, 1) : 0;
 }
 
-/** `43 %`, with the time left while the run is running. */
+/** `43 %`, with the time left while the run is running; `done` where a percentage would contradict the steps beside it. */
 export function describeProgress(run) {
+  const { step, total_steps: total, eta_seconds: eta } = run.progress;
+  if (run.state === "succeeded" && step < total) return "done";
   const share = `${Math.floor(100 * progressShare(run))} %`;
-  const eta = run.progress.eta_seconds;
   return run.state === "running" && eta !== null && eta !== undefined ? `${share} · ${formatDuration(eta)} left` : share;
 }
 

@@ -9,12 +9,12 @@ import { compareFigure } from "./compare-figure.js";
 import { parallelFigure } from "./compare-parallel.js";
 import { comparePictures } from "./compare-pictures.js";
 import { groupsCard, runsCard } from "./compare-tables.js";
+import { JUDGED_BY } from "./describe.js";
 import { el, replaceIfChanged, setAttribute, setText } from "./dom.js";
 import { isShare } from "./format.js";
 import { Poller } from "./poll.js";
 import { useful } from "./timing.js";
 
-const MAIN_METRICS = ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"];
 const INTERVAL_MS = 2_000;
 /** Losses are read on a logarithmic axis unless the reader says otherwise. */
 const LOGARITHMIC = /loss|norm|distance/;
@@ -132,7 +132,7 @@ export function mountCompare(container, query) {
 
 function mainMetric(comparison) {
   const names = Object.keys(comparison.metrics);
-  return MAIN_METRICS.find((name) => names.includes(name)) ?? names[0] ?? "";
+  return JUDGED_BY.find((name) => names.includes(name)) ?? names[0] ?? "";
 }
 
 /** As the server chooses: the first setting of numbers, else the first. */

@@ -81,9 +81,24 @@ export function durationSeconds(run, nowMs) {
   return Math.max(0, (end - Date.parse(run.started_at)) / 1_000);
 }
 
+/** Metrics that runs are judged by, the most telling one first. */
+export const JUDGED_BY = ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"];
+/** Metrics that tell of the machine and of time, not of what is learnt. */
+const OF_THE_MACHINE = /^(cpu_|gpu_|memory_bytes$|images_per_second$|epoch_seconds$|step_ms$)/;
+
 /** The name of the metric that a run is judged by, or null while there is none. */
 export function mainMetricName(run) {
-  return ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"].find((candidate) => run.summary[candidate]) ?? null;
+  return JUDGED_BY.find((candidate) => run.summary[candidate]) ?? null;
+}
+
+/** Names of metrics: `chosen`, those that runs are judged by, what else is learnt, and last those of the machine. */
+export function orderMetrics(names, chosen) {
+  const rank = (name) => {
+    if (name === chosen) return -1;
+    if (OF_THE_MACHINE.test(name)) return JUDGED_BY.length + 1;
+    return JUDGED_BY.includes(name) ? JUDGED_BY.indexOf(name) : JUDGED_BY.length;
+  };
+  return [...names].sort((a, b) => rank(a) - rank(b));
 }
 
 /** The metric that a run is judged by, or the one of this name: `{name, last, best}` as text, or null while there is none. */

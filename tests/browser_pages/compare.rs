@@ -39,6 +39,7 @@ async fn a_sweep_is_compared_by_curves_by_settings_and_by_seeds() {
     desk.is_quiet("").await;
     desk.visit("#/compare?runs=1,77").await;
     shows(&desk.browser, ".notice a[href='#/']").await;
+    assert_eq!(desk.tell("return document.querySelector('.compare-tools').hidden").await, true);
     desk.is_quiet("404").await;
     desk.close().await;
 }

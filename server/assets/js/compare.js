@@ -43,8 +43,9 @@ export function mountCompare(container, query) {
     groups.node,
     runs.node,
   );
+  const tools = el("div", { class: "compare-tools", hidden: true }, metricChoice.node, scale);
   container.replaceChildren(
-    el("div", { class: "page-head" }, el("div", {}, title, about), el("div", { class: "compare-tools" }, metricChoice.node, scale)),
+    el("div", { class: "page-head" }, el("div", {}, title, about), tools),
     notice,
     content,
   );
@@ -91,9 +92,9 @@ export function mountCompare(container, query) {
     content.hidden = false;
     const differing = comparison.differences.filter((difference) => difference.path !== "seed").length;
     const count = comparison.runs.length;
-    setText(about, `${count} runs that differ in ${differing === 1 ? "one setting" : `${differing} settings`}`
-      + `${comparison.groups.length < count ? `, in ${comparison.groups.length} groups of seeds` : ""}`);
+    setText(about, describeRuns(count, differing, comparison.groups.length));
     const hasMetrics = Object.keys(comparison.metrics).length > 0;
+    tools.hidden = !hasMetrics;
     curves.node.hidden = !hasMetrics;
     scatter.node.hidden = !hasMetrics || comparison.differences.length === 0;
     parallel.node.hidden = !hasMetrics || count < 3 || differing === 0;
@@ -128,6 +129,14 @@ export function mountCompare(container, query) {
       for (const figure of [curves, scatter, parallel]) figure.unmount();
     },
   };
+}
+
+/** What is compared, in a sentence. */
+function describeRuns(count, differing, groups) {
+  if (count === 1) return "One run. Select several in the list of runs to see how they differ.";
+  const settings = differing === 0 ? "no setting" : differing === 1 ? "one setting" : `${differing} settings`;
+  if (groups === count) return `${count} runs that differ in ${settings}`;
+  return `${count} runs that differ in ${settings}, in ${groups === 1 ? "one group" : `${groups} groups`} of seeds`;
 }
 
 function mainMetric(comparison) {

@@ -56,6 +56,8 @@ async fn a_mistake_is_told_at_its_field_and_a_valid_job_is_submitted_again_as_it
     shows(&desk.browser, "[data-pointer='/spec/optimizer/learning_rate'].wrong .field-error:not(:empty)").await;
     let disabled = desk.tell("return document.querySelector('.submit-form button[type=submit]').disabled").await;
     assert_eq!(disabled, json!(true));
+    let plan = desk.tell("return document.querySelectorAll(\"section[aria-label='What would run'] :is(dd, li)\").length").await;
+    assert_eq!(plan, json!(0), "figures of the form before the mistake are still there");
     desk.write("#spec-optimizer-learning_rate", "0.05").await;
     desk.write("#job-name", "from the form").await;
     desk.write("#job-project", "forms").await;

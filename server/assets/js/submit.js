@@ -60,6 +60,7 @@ export function mountSubmit(container, query) {
     showJson(json, body());
     setText(curl, submitCommand(body()));
     button.disabled = true;
+    plan.checking();
     asked += 1;
     clearTimeout(timer);
     timer = setTimeout(check, REST_MS);

@@ -39,7 +39,11 @@ async fn a_sweep_is_compared_by_curves_by_settings_and_by_seeds() {
     desk.is_quiet("").await;
     desk.visit("#/compare?runs=1,77").await;
     shows(&desk.browser, ".notice a[href='#/']").await;
+    assert_eq!(desk.tell("return document.querySelector('.compare-tools').hidden").await, true);
     desk.is_quiet("404").await;
+    desk.visit("#/nothing").await;
+    shows(&desk.browser, ".notice a[href='#/']").await;
+    assert!(desk.text(".notice").await.contains("no such page"));
     desk.close().await;
 }
 

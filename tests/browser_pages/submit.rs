@@ -56,8 +56,11 @@ async fn a_mistake_is_told_at_its_field_and_a_valid_job_is_submitted_again_as_it
     shows(&desk.browser, "[data-pointer='/spec/optimizer/learning_rate'].wrong .field-error:not(:empty)").await;
     let disabled = desk.tell("return document.querySelector('.submit-form button[type=submit]').disabled").await;
     assert_eq!(disabled, json!(true));
+    let plan = desk.tell("return document.querySelectorAll(\"section[aria-label='What would run'] :is(dd, li)\").length").await;
+    assert_eq!(plan, json!(0), "figures of the form before the mistake are still there");
     desk.write("#spec-optimizer-learning_rate", "0.05").await;
     desk.write("#job-name", "from the form").await;
+    desk.write("#job-project", "forms").await;
     desk.write("#job-tags", "topic=form").await;
     holds(&desk.browser, "the mistake is gone", VALID).await;
     assert!(desk.text("section[aria-label='What would run']").await.contains("best fixed rate"));
@@ -68,14 +71,15 @@ async fn a_mistake_is_told_at_its_field_and_a_valid_job_is_submitted_again_as_it
     shows(&desk.browser, ".run-title").await;
     desk.yard.until(trainyard_wire::RunId(1), trainyard_wire::RunState::Succeeded).await;
     let stored = desk.yard.client.run(trainyard_wire::RunId(1)).await.unwrap();
-    assert_eq!((stored.name.as_deref(), stored.tags["topic"].as_str()), (Some("from the form"), "form"));
+    let described = (stored.name.as_deref(), stored.project.as_deref(), stored.tags["topic"].as_str());
+    assert_eq!(described, (Some("from the form"), Some("forms"), "form"));
 
     desk.visit("#/submit?like=1").await;
     shows(&desk.browser, "#spec-optimizer-learning_rate").await;
     holds(&desk.browser, "the run's spec is valid", VALID).await;
     let again: Value = serde_json::from_str(&desk.text("pre[aria-label='Body as JSON']").await).unwrap();
     let spec: trainyard_wire::Spec = serde_json::from_value(again["spec"].clone()).unwrap();
-    assert_eq!((spec, &again["name"]), (stored.spec, &json!("from the form")));
+    assert_eq!((spec, &again["name"], &again["project"]), (stored.spec, &json!("from the form"), &json!("forms")));
     desk.is_quiet("422").await;
     desk.close().await;
 }

@@ -26,11 +26,12 @@ export class Chart {
     this.view = new FigureView({ zoomed: (range) => this.zoomTo(range) });
     this.empty = el("p", { class: "plot-empty minor" }, "No points yet");
     this.note = el("p", { class: "minor chart-note" });
-    this.readout = el("span", { class: "minor number chart-readout" });
+    this.readout = el("p", { class: "minor number chart-readout" });
     this.node = el(
       "section",
       { class: "card chart", "aria-label": `Chart of ${chart.title}` },
-      cardHead(chart.title, this.readout, this.toggle("x"), this.toggle("y")),
+      cardHead(chart.title, this.toggle("x"), this.toggle("y")),
+      this.readout,
       el("div", { class: "plot-frame" }, this.view.node, this.empty),
       this.note,
     );
@@ -99,7 +100,7 @@ export class Chart {
     drawn(answer.arrived);
   }
 
-  /** The last value beside the title, and what the plot cannot show below it. */
+  /** The last values under the title, and what the plot cannot show below it. */
   describe({ series, notes }) {
     const last = series.map(({ name, last: value, last_step: step, unit }) => {
       const words = `${formatMetric(name)(value)} at ${unit} ${formatCount(step)}`;

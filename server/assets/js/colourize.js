@@ -5,7 +5,7 @@
 
 import { Conditional, sendPicture } from "./api.js";
 import { cardHead, el, reconcile, setAttribute, setText } from "./dom.js";
-import { formatCount, formatPercent } from "./format.js";
+import { formatCount, formatPercent, formatTime } from "./format.js";
 import { Poller } from "./poll.js";
 import { maySubmit } from "./session.js";
 
@@ -180,7 +180,7 @@ function pictureView(first) {
       setAttribute(state, "data-state", item.state);
       setText(state, stateInWords(item));
       const accuracy = item.accuracy === null ? "" : ` · ${formatPercent(item.accuracy)} of the colours right`;
-      setText(facts, `${new Date(item.created_at).toLocaleString()} · ${formatCount(item.width)}×${formatCount(item.height)}${accuracy}`);
+      setText(facts, `${formatTime(item.created_at)} · ${formatCount(item.width)}×${formatCount(item.height)}${accuracy}`);
       const { step, total_steps: total } = item.progress;
       bar.hidden = !UNDONE.includes(item.state);
       setAttribute(bar, "value", total > 0 ? step / total : 0);

@@ -1,13 +1,13 @@
 // The tables of a comparison: groups of seeds with their verdicts, and runs with only the settings in which they differ. The best values are
 // marked.
 
-import { formatMetric } from "./describe.js";
+import { formatMetric, orderMetrics } from "./describe.js";
 import { cardHead, el, replaceIfChanged, setAttribute, setText } from "./dom.js";
 import { formatNumber, formatSetting, isShare, number } from "./format.js";
 
 /** Rows of a table; a longer one shows its best. */
 const MOST_ROWS = 200;
-/** Columns of metrics, the chosen one first. */
+/** Columns of metrics; more would push the last ones out of sight. */
 const MOST_METRICS = 6;
 
 /** The table's frame, its head and body. */
@@ -101,13 +101,17 @@ export function runsCard(chosen) {
       fade();
     },
     update(comparison, metric) {
-      const names = Object.keys(comparison.metrics);
-      const metrics = [metric, ...names.filter((name) => name !== metric)].filter(Boolean).slice(0, MOST_METRICS);
+      const names = orderMetrics(Object.keys(comparison.metrics), metric);
+      const metrics = names.slice(0, MOST_METRICS);
       const value = (name, place) => number(comparison.metrics[name]?.[place]?.last ?? NaN);
       const order = comparison.runs.map((_, place) => place);
       order.sort((a, b) => better(metric)(value(metric, a), value(metric, b)));
       const shown = order.slice(0, MOST_ROWS);
-      setText(note, shown.length < order.length ? `The ${shown.length} best of ${order.length} by ${metric}` : "");
+      const cut = shown.length < order.length ? `The ${shown.length} best of ${order.length} by ${metric}` : "";
+      const hidden = names.slice(MOST_METRICS);
+      const more = hidden.length > 0 ? `${hidden.length} more ${hidden.length === 1 ? "metric" : "metrics"}: choose one in the Metric menu` : "";
+      setText(note, [cut, more].filter(Boolean).join(" · "));
+      setAttribute(note, "title", hidden.join("\n") || null);
       const best = new Map(metrics.map((name) => [name, extremes(name, comparison)]));
       replaceIfChanged(head, [...comparison.differences.map((it) => it.path), ...metrics].join("\n"), () => [
         el("th", { scope: "col" }, "Run"),

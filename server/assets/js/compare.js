@@ -9,12 +9,12 @@ import { compareFigure } from "./compare-figure.js";
 import { parallelFigure } from "./compare-parallel.js";
 import { comparePictures } from "./compare-pictures.js";
 import { groupsCard, runsCard } from "./compare-tables.js";
+import { JUDGED_BY } from "./describe.js";
 import { el, replaceIfChanged, setAttribute, setText } from "./dom.js";
 import { isShare } from "./format.js";
 import { Poller } from "./poll.js";
 import { useful } from "./timing.js";
 
-const MAIN_METRICS = ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"];
 const INTERVAL_MS = 2_000;
 /** Losses are read on a logarithmic axis unless the reader says otherwise. */
 const LOGARITHMIC = /loss|norm|distance/;
@@ -43,8 +43,9 @@ export function mountCompare(container, query) {
     groups.node,
     runs.node,
   );
+  const tools = el("div", { class: "compare-tools", hidden: true }, metricChoice.node, scale);
   container.replaceChildren(
-    el("div", { class: "page-head" }, el("div", {}, title, about), el("div", { class: "compare-tools" }, metricChoice.node, scale)),
+    el("div", { class: "page-head" }, el("div", {}, title, about), tools),
     notice,
     content,
   );
@@ -91,9 +92,9 @@ export function mountCompare(container, query) {
     content.hidden = false;
     const differing = comparison.differences.filter((difference) => difference.path !== "seed").length;
     const count = comparison.runs.length;
-    setText(about, `${count} runs that differ in ${differing === 1 ? "one setting" : `${differing} settings`}`
-      + `${comparison.groups.length < count ? `, in ${comparison.groups.length} groups of seeds` : ""}`);
+    setText(about, describeRuns(count, differing, comparison.groups.length));
     const hasMetrics = Object.keys(comparison.metrics).length > 0;
+    tools.hidden = !hasMetrics;
     curves.node.hidden = !hasMetrics;
     scatter.node.hidden = !hasMetrics || comparison.differences.length === 0;
     parallel.node.hidden = !hasMetrics || count < 3 || differing === 0;
@@ -130,9 +131,17 @@ export function mountCompare(container, query) {
   };
 }
 
+/** What is compared, in a sentence. */
+function describeRuns(count, differing, groups) {
+  if (count === 1) return "One run. Select several in the list of runs to see how they differ.";
+  const settings = differing === 0 ? "no setting" : differing === 1 ? "one setting" : `${differing} settings`;
+  if (groups === count) return `${count} runs that differ in ${settings}`;
+  return `${count} runs that differ in ${settings}, in ${groups === 1 ? "one group" : `${groups} groups`} of seeds`;
+}
+
 function mainMetric(comparison) {
   const names = Object.keys(comparison.metrics);
-  return MAIN_METRICS.find((name) => names.includes(name)) ?? names[0] ?? "";
+  return JUDGED_BY.find((name) => names.includes(name)) ?? names[0] ?? "";
 }
 
 /** As the server chooses: the first setting of numbers, else the first. */

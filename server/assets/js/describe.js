@@ -59,16 +59,18 @@ export function describeStop(run) {
   return run.stop_reason && !plain ? run.stop_reason.replaceAll("_", " ") : "";
 }
 
-/** The share of the steps done, from 0 to 1. */
+/** The share of the work done, from 0 to 1. A run that succeeded has none left, also where it converged before its last step. */
 export function progressShare(run) {
+  if (run.state === "succeeded") return 1;
   const { step, total_steps: total } = run.progress;
-  return total > 0 ? Math.min(step / total, 1) : run.state === "succeeded" ? 1 : 0;
+  return total > 0 ? Math.min(step / total, 1) : 0;
 }
 
-/** `43 %`, with the time left while the run is running. */
+/** `43 %`, with the time left while the run is running; `done` where a percentage would contradict the steps beside it. */
 export function describeProgress(run) {
+  const { step, total_steps: total, eta_seconds: eta } = run.progress;
+  if (run.state === "succeeded" && step < total) return "done";
   const share = `${Math.floor(100 * progressShare(run))} %`;
-  const eta = run.progress.eta_seconds;
   return run.state === "running" && eta !== null && eta !== undefined ? `${share} · ${formatDuration(eta)} left` : share;
 }
 
@@ -79,9 +81,24 @@ export function durationSeconds(run, nowMs) {
   return Math.max(0, (end - Date.parse(run.started_at)) / 1_000);
 }
 
+/** Metrics that runs are judged by, the most telling one first. */
+export const JUDGED_BY = ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"];
+/** Metrics that tell of the machine and of time, not of what is learnt. */
+const OF_THE_MACHINE = /^(cpu_|gpu_|memory_bytes$|images_per_second$|epoch_seconds$|step_ms$)/;
+
 /** The name of the metric that a run is judged by, or null while there is none. */
 export function mainMetricName(run) {
-  return ["val_accuracy", "val_loss", "train_loss", "loss", "loss_l2"].find((candidate) => run.summary[candidate]) ?? null;
+  return JUDGED_BY.find((candidate) => run.summary[candidate]) ?? null;
+}
+
+/** Names of metrics: `chosen`, those that runs are judged by, what else is learnt, and last those of the machine. */
+export function orderMetrics(names, chosen) {
+  const rank = (name) => {
+    if (name === chosen) return -1;
+    if (OF_THE_MACHINE.test(name)) return JUDGED_BY.length + 1;
+    return JUDGED_BY.includes(name) ? JUDGED_BY.indexOf(name) : JUDGED_BY.length;
+  };
+  return [...names].sort((a, b) => rank(a) - rank(b));
 }
 
 /** The metric that a run is judged by, or the one of this name: `{name, last, best}` as text, or null while there is none. */

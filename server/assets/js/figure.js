@@ -144,7 +144,8 @@ function coloured(trace) {
     case "faded":
       return { ...trace, opacity: 1, line: { ...trace.line, color: faded(css("--control"), 0.2), width: 1 } };
     case "level":
-      return { ...trace, line: { ...trace.line, color: css("--muted") }, textfont: { ...trace.textfont, color: css("--muted") } };
+      // Its name stands over it, above the plot where it is the highest of all.
+      return { ...trace, cliponaxis: false, line: { ...trace.line, color: css("--muted") }, textfont: { ...trace.textfont, color: css("--muted") } };
     default:
       return trace;
   }

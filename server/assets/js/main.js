@@ -7,20 +7,21 @@
 //   #/runs/12            one run; `?show=step_ms` draws more of its metrics          run.js
 //   #/compare?runs=1,2   runs side by side, or `?job=3` all of a job                 compare.js
 //   #/submit             the form; `?like=12` filled in with that run's spec         submit.js
+//   anything else        that there is no such page                                  here
 //   (no session)         the sign-in form                                            session.js
 //
 // The token in a printed address is taken out before anything else happens.
 
 import { closeSession, onUnauthorized, openSession } from "./api.js";
 import { mountCompare } from "./compare.js";
-import { setAttribute } from "./dom.js";
+import { el, setAttribute } from "./dom.js";
 import { showConnection } from "./poll.js";
 import { mountRun } from "./run.js";
 import { mountRuns } from "./runs.js";
 import { loadSession, maySubmit, mountSignIn, setSession, takeTokenFromAddress } from "./session.js";
 import { mountSubmit } from "./submit.js";
 import { themeToggle } from "./theme.js";
-import { begin } from "./timing.js";
+import { begin, useful } from "./timing.js";
 import { toast } from "./toast.js";
 
 const container = document.getElementById("page");
@@ -34,7 +35,10 @@ const PAGES = {
   run: ({ id, query }) => mountRun(container, id, query),
   compare: ({ query }) => mountCompare(container, query),
   submit: ({ query }) => mountSubmit(container, query),
+  missing: () => mountMissing(),
 };
+/** Pages without a number in their address. MLflow's client prints that of an experiment too. */
+const PLAIN = [[/^\/?$/, "runs"], [/^\/experiments\/\d+$/, "runs"], [/^\/compare$/, "compare"], [/^\/submit$/, "submit"]];
 
 let page = null;
 let route = null;
@@ -44,7 +48,7 @@ function readRoute() {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?", 2);
   // The longer form is what MLflow's client prints.
   const run = /^(?:\/experiments\/\d+)?\/runs\/(\d+)$/.exec(path);
-  const other = { "/compare": "compare", "/submit": "submit" }[path] ?? "runs";
+  const other = PLAIN.find(([form]) => form.test(path))?.[1] ?? "missing";
   return { name: run ? "run" : other, id: run ? Number(run[1]) : null, query: new URLSearchParams(query) };
 }
 
@@ -65,6 +69,16 @@ function show() {
   begin();
   page = PAGES[next.name](next);
   scrollTo(0, 0);
+}
+
+function mountMissing() {
+  const notice = el("p", { class: "notice", role: "status" }, "There is no such page. ", el("a", { href: "#/" }, "Go to the runs"));
+  container.replaceChildren(el("div", { class: "page-head" }, el("h1", {}, "Not found")), notice);
+  document.title = "Not found · Trainyard";
+  // Nothing is asked of the server here, so the line would go on to say what the page before found, or that it is connecting.
+  showConnection("waiting", "idle");
+  useful();
+  return { unmount() {} };
 }
 
 function showSignIn(message = "") {

@@ -102,9 +102,12 @@ export function runRow({ changed, toggled, page }) {
     setAttribute(number, "href", address);
     setText(name, describe.runTitle(run));
     setAttribute(name, "href", address);
-    const about = run.notes ? run.notes.split("\n")[0] : sweepLabels(run).join(" · ");
-    setText(notes, about);
-    setAttribute(cells.name, "title", [describe.runTitle(run), ...sweepLabels(run), run.notes].filter(Boolean).join("\n"));
+    const about = run.notes ? run.notes.split("\n")[0] : null;
+    const point = Object.entries(run.sweep_point ?? {});
+    notes.classList.toggle("settings", about === null);
+    replaceIfChanged(notes, about ?? JSON.stringify(point), () => (about === null ? point.map(setting) : [about]));
+    const whole = point.map(([path, value]) => `${path} = ${formatSetting(value)}`);
+    setAttribute(cells.name, "title", [describe.runTitle(run), ...whole, run.notes].filter(Boolean).join("\n"));
     setText(project, run.project ?? "");
     setAttribute(project, "href", run.project ? `#/?${new URLSearchParams({ project: run.project })}` : null);
     setAttribute(cells.project, "title", run.project);
@@ -147,6 +150,11 @@ export function runRow({ changed, toggled, page }) {
 /** The last part of a dotted path that says something: `optimizer.learning_rate` → learning_rate, `network.name` → network. */
 function settingName(path) {
   return path.replace(/\.name$/, "").split(".").pop();
+}
+
+/** A setting of the sweep, of which the name gives way to the value where the column is narrow: the value tells runs apart. */
+function setting([path, value]) {
+  return el("span", { class: "setting" }, el("span", { class: "setting-name" }, settingName(path)), el("span", { class: "setting-value" }, ` = ${formatSetting(value)}`));
 }
 
 /** What tells the runs of one job apart. */

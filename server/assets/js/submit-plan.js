@@ -16,14 +16,25 @@ export function planCard() {
   const theory = el("dl", { class: "forms" });
   const points = el("ol", { class: "lines plan-points", tabindex: "0", "aria-label": "Runs of the sweep" });
   const node = el("section", { class: "card", "aria-label": "What would run" }, cardHead("What would run", state), warnings, facts, theory, points);
+  /** The plan that is shown, or null while there is none. */
+  let shown = null;
   return {
     node,
-    /** Says that the body is not one yet. */
+    /** Says that what is shown is of the form as it was. */
+    checking() {
+      setText(state, "checking…");
+      node.dataset.state = "checking";
+    },
+    /** Says that the body is not one yet; figures of the form as it was would pass for those of this one. */
     wrong(count) {
+      shown = null;
+      for (const part of [warnings, facts, theory, points]) part.replaceChildren();
+      for (const part of [warnings, theory, points]) part.hidden = true;
       setText(state, count === 1 ? "one setting is wrong" : `${count || "something"} ${count ? "settings are" : "is"} wrong`);
       node.dataset.state = "wrong";
     },
     async show(plan, signal) {
+      shown = plan;
       const sum = (field) => plan.runs.reduce((total, run) => total + run.estimate[field], 0);
       const most = (field) => Math.max(...plan.runs.map((run) => run.estimate[field]));
       const told = [
@@ -49,6 +60,7 @@ export function planCard() {
       if (swept.length > MOST_POINTS) points.append(el("li", { class: "minor" }, `and ${swept.length - MOST_POINTS} more`));
       points.hidden = swept.length === 0;
       const eta = await estimate(plan, signal);
+      if (shown !== plan) return;
       write([...told, ["Time", eta ?? "not known: nothing like it has run here"]]);
     },
   };

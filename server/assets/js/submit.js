@@ -60,6 +60,7 @@ export function mountSubmit(container, query) {
     showJson(json, body());
     setText(curl, submitCommand(body()));
     button.disabled = true;
+    plan.checking();
     asked += 1;
     clearTimeout(timer);
     timer = setTimeout(check, REST_MS);
@@ -116,7 +117,7 @@ export function mountSubmit(container, query) {
       get("/v1/openapi.json", abort.signal),
       like ? get(`/v1/runs/${encodeURIComponent(like)}`, abort.signal) : null,
     ]);
-    const job = run === null ? { spec: starter("regression") } : { name: run.name, tags: run.tags, priority: run.priority, spec: withoutHashes(run.spec) };
+    const job = run === null ? { spec: starter("regression") } : { ...run, spec: withoutHashes(run.spec) };
     head = headFields(job, changed);
     specForm = new SpecForm(document.components.schemas, job.spec, changed, starter);
     sweep = sweepEditor(() => specForm.paths(), changed);
@@ -162,7 +163,7 @@ function withoutHashes(spec) {
   return open;
 }
 
-/** Name, tags and priority. */
+/** Name, project, tags and priority. */
 function headFields(job, changed) {
   const tags = Object.entries(job.tags ?? {}).map(([tag, value]) => `${tag}=${value}`).join(", ");
   const field = (name, label, value, help) => {
@@ -179,15 +180,17 @@ function headFields(job, changed) {
     return { node, input };
   };
   const name = field("name", "Name", job.name, "What lists call the job.");
+  const project = field("project", "Project", job.project, "What its runs are found under; it may be new.");
   const labels = field("tags", "Tags", tags, "tag=value, separated by commas.");
   const priority = field("priority", "Priority", job.priority || "", "Higher goes first; −1000 to 1000.");
   return {
-    node: el("fieldset", { class: "field-group" }, el("legend", {}, "Job"), name.node, labels.node, priority.node),
+    node: el("fieldset", { class: "field-group" }, el("legend", {}, "Job"), name.node, project.node, labels.node, priority.node),
     value() {
       const pairs = labels.input.value.split(",").map((pair) => pair.trim()).filter(Boolean).map((pair) => pair.split("="));
       const level = priority.input.value.trim();
       return {
         ...(name.input.value ? { name: name.input.value } : {}),
+        ...(project.input.value ? { project: project.input.value } : {}),
         ...(pairs.length > 0 ? { tags: Object.fromEntries(pairs.map(([tag, ...value]) => [tag.trim(), value.join("=").trim()])) } : {}),
         ...(level ? { priority: Number.isNaN(Number(level)) ? level : Number(level) } : {}),
       };

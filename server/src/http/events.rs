@@ -50,7 +50,8 @@ pub(crate) struct StreamQuery {
 /// Each message is JSON, and its id is its revision. The kind `changed` tells that a run has new metrics, progress or files: ask for them
 /// with `?after_revision=`. Of a run that changed several times while a client was away, it hears once; events are never left out.
 #[utoipa::path(get, path = "/v1/events", tag = "runs",
-    params(StreamQuery, ("Last-Event-ID" = Option<i64>, Header, description = "The id of the last message that was received")),
+    params(StreamQuery, ("Last-Event-ID" = Option<String>, Header, pattern = "^[-+]?[0-9]*$",
+        description = "The id of the last message that was received; empty where there was none")),
     responses((status = 200, description = "A stream of messages (`data:` is News)", content_type = "text/event-stream", body = News),
         (status = 404, description = "One of the runs does not exist", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "There are too many streams", body = Problem, content_type = "application/problem+json")))]

@@ -31,7 +31,7 @@ pub(crate) struct ServingArgs {
     /// Hosts that webhooks may name, each with a port unless it is 80 or 443; none unless given
     #[arg(long = "webhook-host", num_args = 1.., value_name = "HOST")]
     pub webhook_hosts: Vec<WebhookHost>,
-    /// Where the server is reached from outside, such as https://trainyard.example.org: messages to webhooks then have their run's address
+    /// Where the server is reached from outside, such as `https://trainyard.example.org`: messages to webhooks then have their run's address
     #[arg(long, env = "TRAINYARD_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
     /// How long a worker holds a run without a heartbeat

@@ -55,9 +55,7 @@ impl MetricsArgs {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
 
-impl MetricsArgs {
     /// A name that is misspelt would otherwise be an empty table. It is no error: the run may come to log it yet.
     async fn warn_of_unknown_names(&self, client: &Client, context: &Context) -> anyhow::Result<()> {
         if self.names.is_empty() {

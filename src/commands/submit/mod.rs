@@ -110,7 +110,9 @@ fn told(accepted: &JobAccepted) -> String {
 fn in_the_file(error: ClientError, file: &str, written: &[u8]) -> anyhow::Error {
     let ClientError::Problem(problem) = &error else { return error.into() };
     let Ok(text) = std::str::from_utf8(written) else { return error.into() };
-    if let Err(syntax) = serde_json::from_str::<IgnoredAny>(text) {
+    // Who is refused for another reason is told that one.
+    let syntax = if problem.status == 400 { serde_json::from_str::<IgnoredAny>(text).err() } else { None };
+    if let Some(syntax) = syntax {
         let at = place::Place { line: syntax.line().max(1), column: syntax.column().max(1) };
         let shown = place::shown(text, at).replace('\n', "\n    ");
         let told = format!("{file} is not JSON: {syntax}\n    {shown}");

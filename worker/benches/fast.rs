@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use trainyard_worker::kernels::blocked::convolve::{Convolution, Start, convolve};
 use trainyard_worker::kernels::blocked::softmax::cross_entropy;
 use trainyard_worker::kernels::blocked::taps::Taps;
-use trainyard_worker::kernels::blocked::weight_gradient::WeightGradient;
+use trainyard_worker::kernels::blocked::weight_gradient::by_image::WeightGradient;
 use trainyard_worker::kernels::blocked::{Geometry, Isa, LANES, Lanes, View};
 use trainyard_worker::networks::{ColourizationNetwork as _, FastNetwork, NetworkConfig, NetworkKind};
 

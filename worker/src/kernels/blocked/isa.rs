@@ -79,7 +79,8 @@ impl Isa {
     }
 
     /// Whether there are sixteen vector registers, not thirty-two.
-    pub(super) fn has_few_registers(self) -> bool {
+    #[must_use]
+    pub fn has_few_registers(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 | Set::NarrowAvx2 => true,

@@ -1,53 +1,38 @@
-//! The backward pass: from the gradient of the logits, which the forward pass left, to that of all parameters.
+//! The backward pass behind the last stage, whose gradients the forward pass left: to the gradient of all parameters, block by
+//! block between batch norms.
 
-use rayon::ScopeFifo;
 use rayon::prelude::*;
 
-use super::forward::block;
-use super::plan::{InputGradient, MapView, Normalization, Plan, Stage};
-use super::workspace::{Maps, Scratch, StageState, Task, Workspace, band_rows, chunks as chunks_of};
+use super::blocks::{Block, ChunkSums, chunks, split};
+use super::path::Operand;
+use super::plan::{InputGradient, Normalization, Plan, Stage};
+use super::workspace::{StageState, Workspace};
+use crate::kernels::blocked::Lanes;
 use crate::kernels::blocked::convolve::Start;
-use crate::kernels::blocked::geometry::blocks;
-use crate::kernels::blocked::normalize::{ChannelGradient, GradientSums, gradient_sums, input_gradient};
-use crate::kernels::blocked::pool::max_pool_gradient;
-use crate::kernels::blocked::softmax::channel_sums;
-use crate::kernels::blocked::{Isa, Lanes};
+use crate::kernels::blocked::normalize::{Channel, ChannelGradient, GradientSums, gradient_sums};
+use crate::kernels::blocked::pool::Argmax;
 
 /// Writes the gradient of every parameter. That of a bias before batch norm is exactly zero.
 pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, gradient: &mut [f32]) {
     gradient.fill(0.0);
-    let Workspace { isa, images, maps, stages, scratch, output_sums, .. } = workspace;
-    let (isa, images) = (*isa, *images);
+    bias_gradient(plan, &workspace.output_sums[..], workspace.blocks(), gradient);
     for (index, stage) in plan.stages.iter().enumerate().rev() {
-        let source = match &stage.normalization {
-            Some(norm) => {
-                let state = &mut stages[index];
-                through_batch_norm(images, stage, norm, state, gradient);
-                through_rectifier(isa, images, maps, stage, norm, state);
-                if stage.pooled.is_some() { stage.output } else { norm.gradient }
-            }
-            None => {
-                bias_gradient(isa, images, maps, stage, output_sums, &mut gradient[stage.bias.clone()]);
-                stage.output
-            }
-        };
-        let (before, from_here) = stages.split_at_mut(index);
-        let StageState { chunks, backward_weights, .. } = &mut from_here[0];
-        // The large tasks of the weight gradient first, then the small ones of the input gradient even the threads out.
-        let Some(to) = &stage.input_gradient else {
-            let operands = (maps.get(stage.input), maps.get(source));
-            rayon::scope_fifo(|scope| weight_gradients(scope, isa, images, operands, stage, source, scratch, chunks));
-            continue;
-        };
-        let completed = &plan.stages[to.completes];
-        let [target, z, input, from] = maps.disjoint([to.to, completed.normalized(), stage.input, source]);
-        let (z, input, from, state) = (&*z, &*input, &*from, &mut before[to.completes]);
-        rayon::scope_fifo(|scope| {
-            weight_gradients(scope, isa, images, (input, from), stage, source, scratch, chunks);
-            input_gradients(scope, (isa, scratch), images, (from, source), to, backward_weights, target, (z, completed), state);
-        });
+        let Some(norm) = &stage.normalization else { continue };
+        through_batch_norm(workspace.images, stage, norm, &mut workspace.stages[index], gradient);
+        through_stage(plan, workspace, index, norm);
     }
-    finish_weight_gradients(plan, stages, gradient);
+    finish_weight_gradients(plan, &workspace.stages, gradient);
+}
+
+/// The gradient of the last convolution's bias from the sums of the logits' gradient over bands.
+#[allow(clippy::cast_possible_truncation)]
+fn bias_gradient(plan: &Plan, sums: &[f64], blocks: usize, gradient: &mut [f32]) {
+    let Some(stage) = plan.stages.last() else { return };
+    let view = stage.output.view;
+    let bands = blocks * view.geometry.height / stage.path.rows(view, false);
+    for (c, gradient) in gradient[stage.bias.clone()].iter_mut().enumerate() {
+        *gradient = sums[..bands * view.channels].iter().skip(c).step_by(view.channels).sum::<f64>() as f32;
+    }
 }
 
 /// Adds up the chunks of all weight gradients, whose parameters follow one another stage by stage.
@@ -82,113 +67,114 @@ fn through_batch_norm(images: usize, stage: &Stage, norm: &Normalization, state:
     }
 }
 
-/// Turns the gradient of the stage's activation into that of its convolution's output.
-fn through_rectifier(isa: Isa, images: usize, maps: &mut Maps, stage: &Stage, norm: &Normalization, state: &StageState) {
-    let (z_view, view) = (stage.normalized().view, norm.gradient.view);
-    let rows = band_rows(view.geometry.height, view.geometry.row_step());
-    let bands = view.geometry.height / rows;
-    let z_len = rows * z_view.geometry.row_step();
-    let channels = &state.channel_gradients;
-    if stage.pooled.is_none() {
-        let [g, z] = maps.disjoint([norm.gradient, stage.normalized()]);
-        let tasks = g.par_chunks_mut(rows * view.geometry.row_step()).zip(z.par_chunks(z_len)).enumerate();
-        return tasks.for_each(|(index, (g, z))| {
-            let task = Task::new(index, bands, images);
-            input_gradient(task.isa(isa), (g, view), (z, z_view), channels, rows, task.live);
-        });
-    }
-    let wide_view = stage.output.view;
-    let [g, z, wide] = maps.disjoint([norm.gradient, stage.normalized(), stage.output]);
-    g.par_chunks_mut(rows * view.geometry.row_step())
-        .zip(z.par_chunks(z_len))
-        .zip(wide.par_chunks_mut(2 * rows * wide_view.geometry.row_step()))
-        .zip(state.argmax.par_chunks(rows * z_view.geometry.width * z_view.channels))
-        .enumerate()
-        .for_each(|(index, (((g, z), wide), argmax))| {
-            let task = Task::new(index, bands, images);
-            let isa = task.isa(isa);
-            input_gradient(isa, (g, view), (z, z_view), channels, rows, task.live);
-            max_pool_gradient(isa, (g, view), argmax, rows, (wide, wide_view));
-        });
-}
-
-/// The gradient of the last convolution's bias: the logits' gradient summed over images and pixels.
-#[allow(clippy::cast_possible_truncation)]
-fn bias_gradient(isa: Isa, images: usize, maps: &Maps, stage: &Stage, sums: &mut [f64], gradient: &mut [f32]) {
-    let view = stage.output.view;
-    let rows = band_rows(view.geometry.height, view.geometry.row_step());
-    let bands = view.geometry.height / rows;
-    let map = maps.get(stage.output);
-    let count = map.len() / (rows * view.geometry.row_step());
-    map.par_chunks(rows * view.geometry.row_step()).zip(sums.par_chunks_mut(view.channels)).enumerate().for_each(
-        |(index, (band, sums))| {
-            let task = Task::new(index, bands, images);
-            channel_sums(task.isa(isa), (band, view), rows, task.live, sums);
-        },
-    );
-    for (c, gradient) in gradient.iter_mut().enumerate() {
-        *gradient = sums[..count * view.channels].iter().skip(c).step_by(view.channels).sum::<f64>() as f32;
-    }
-}
-
-/// Starts the weight gradients of the chunks of the batch.
-#[allow(clippy::too_many_arguments)]
-fn weight_gradients<'a>(
-    scope: &ScopeFifo<'a>,
-    isa: Isa,
-    images: usize,
-    (input, from): (&'a [Lanes], &'a [Lanes]),
-    stage: &'a Stage,
-    source: MapView,
-    scratch: &'a Scratch,
-    chunks: &'a mut [f32],
-) {
-    let weight_gradient = &stage.weight_gradient;
-    let (input_view, view) = (stage.input.view, source.view);
-    for (chunk, mut sums) in chunks_of(blocks(images)).into_iter().zip(chunks.chunks_mut(weight_gradient.sums())) {
-        for part in weight_gradient.parts() {
-            let own;
-            (own, sums) = sums.split_at_mut(part.sums);
-            let chunk = chunk.clone();
-            scope.spawn_fifo(move |_| weight_gradient.run(isa, scratch, part, images, chunk, (input, input_view), (from, view), own));
-        }
-    }
-}
-
-/// Starts the gradient of the stage's input, with the sums that the batch norm before it needs.
-#[allow(clippy::too_many_arguments)]
-fn input_gradients<'a>(
-    scope: &ScopeFifo<'a>,
-    (isa, scratch): (Isa, &'a Scratch),
-    images: usize,
-    (from, source): (&'a [Lanes], MapView),
-    to: &'a InputGradient,
-    weights: &'a [f32],
+/// One block's operands.
+struct Operands<'a> {
+    gradient: &'a mut [Lanes],
+    z: &'a [Lanes],
+    wide: &'a mut [Lanes],
+    argmax: &'a [Argmax],
+    input: &'a [Lanes],
     target: &'a mut [Lanes],
-    (z, completed): (&'a [Lanes], &Stage),
-    state: &'a mut StageState,
-) {
-    let Some(norm) = &completed.normalization else { return };
-    let (z_view, gradient_view, view) = (completed.normalized().view, norm.gradient.view, to.to.view);
-    let step = to.path.convolution.rows.output_step;
-    let grid = to.path.band(view, false);
-    let rows = grid * step;
-    let bands = view.geometry.height / rows;
-    let start = if to.accumulate { Start::Output } else { Start::Zero };
-    let StageState { gradient_sums: sums, channels, .. } = state;
+    completed_z: &'a [Lanes],
+    sums: &'a mut [GradientSums],
+}
+
+/// From the gradient of a stage's activation to those of its weights and its input.
+fn through_stage(plan: &Plan, workspace: &mut Workspace, index: usize, norm: &Normalization) {
+    let blocks = workspace.blocks();
+    let Workspace { isa, images, maps, stages, scratch, .. } = workspace;
+    let (isa, images, scratch) = (*isa, *images, &*scratch);
+    let (stage, (before, from_here)) = (&plan.stages[index], stages.split_at_mut(index));
+    let StageState { chunks: chunk_sums, backward_weights, channel_gradients, argmax, .. } = &mut from_here[0];
+    let (channel_gradients, backward_weights) = (channel_gradients.as_slice(), backward_weights.as_slice());
+    let completed = stage.input_gradient.as_ref().map(|to| (to, &plan.stages[to.completes]));
+    let [gradient, z, wide, input, target, completed_z] = maps.some([
+        Some(norm.gradient),
+        Some(stage.normalized()),
+        stage.pooled.map(|_| stage.output),
+        Some(stage.input),
+        completed.map(|(to, _)| to.to),
+        completed.map(|(_, completed)| completed.normalized()),
+    ]);
+    let (sums, channels) = match (completed, before.last_mut()) {
+        (Some(_), Some(state)) => (&mut state.gradient_sums[..], state.channels.as_slice()),
+        _ => (&mut [][..], &[][..]),
+    };
     // Bands that there are not have no part in the sums.
     sums.fill(GradientSums::default());
-    let channels = channels.as_slice();
-    let targets = target.chunks_mut(rows * view.geometry.row_step());
-    let tasks = targets.zip(z.chunks(rows * z_view.geometry.row_step())).zip(sums.chunks_mut(z_view.channels));
-    for (index, ((target, z), sums)) in tasks.enumerate() {
-        scope.spawn_fifo(move |_| {
-            let task = Task::new(index, bands, images);
-            let isa = task.isa(isa);
-            let band = task.band * grid..(task.band + 1) * grid;
-            let block = block(from, source.view, task.block);
-            to.path.run(isa, scratch, (block, source.view), weights, start, band, (target, view));
-            gradient_sums(isa, (target, gradient_view), (z, z_view), channels, rows, task.live, sums);
+    let operands = split(gradient, blocks)
+        .into_iter()
+        .zip(split(z, blocks))
+        .zip(split(wide, blocks))
+        .zip(split(argmax, blocks))
+        .zip(split(input, blocks))
+        .zip(split(target, blocks))
+        .zip(split(completed_z, blocks))
+        .zip(split(sums, blocks))
+        .map(|(((((((gradient, z), wide), argmax), input), target), completed_z), sums)| Operands {
+            gradient,
+            z,
+            wide,
+            argmax,
+            input,
+            target,
+            completed_z,
+            sums,
         });
-    }
+    let chunks = chunks(operands, blocks, chunk_sums);
+    chunks.into_par_iter().with_max_len(1).for_each(|chunk| {
+        let mut chunk_sums = ChunkSums::new(isa, &stage.weight_gradient, scratch);
+        for (index, operands) in chunk.blocks.into_iter().enumerate() {
+            let Operands { gradient, z, wide, argmax, input, target, completed_z, sums } = operands;
+            let block = Block::new(isa, scratch, images, chunk.first + index);
+            block.rectify((stage, norm), channel_gradients, gradient, z, (wide, argmax));
+            let gradient = if stage.pooled.is_some() { (&*wide, stage.output.view) } else { (&*gradient, norm.gradient.view) };
+            let to = completed.map(|(to, completed)| InputGradientOperands {
+                to,
+                weights: backward_weights,
+                target,
+                completed: (completed, completed_z, channels),
+                sums,
+            });
+            gradients(block, &mut chunk_sums, gradient, (input, stage.input.view), to);
+        }
+        chunk_sums.finish(chunk.sums);
+    });
+}
+
+/// Operands of the gradient of a stage's input, which completes that of the activation of the stage before.
+pub(super) struct InputGradientOperands<'a> {
+    pub(super) to: &'a InputGradient,
+    pub(super) weights: &'a [f32],
+    pub(super) target: &'a mut [Lanes],
+    /// The stage before, its normalized map and how it is normalized.
+    pub(super) completed: (&'a Stage, &'a [Lanes], &'a [Channel]),
+    /// The sums that its batch norm needs.
+    pub(super) sums: &'a mut [GradientSums],
+}
+
+/// The gradients of the weights and the input of a stage from one block.
+pub(super) fn gradients(
+    block: Block<'_>,
+    chunk_sums: &mut ChunkSums<'_>,
+    gradient: Operand<'_>,
+    input: Operand<'_>,
+    to: Option<InputGradientOperands<'_>>,
+) {
+    let Some(InputGradientOperands { to, weights, target, completed: (completed, z, channels), sums }) = to else {
+        return rayon::scope_fifo(|scope| chunk_sums.add_block(scope, block.live, input, gradient));
+    };
+    let Some(norm) = &completed.normalization else { return };
+    let (view, z_view, gradient_view) = (to.to.view, completed.normalized().view, norm.gradient.view);
+    let rows = to.path.rows(view, false);
+    let extras = z.chunks(rows * z_view.geometry.row_step()).zip(sums.chunks_mut(z_view.channels));
+    let then = |block: Block<'_>, band: &mut [Lanes], (z, sums): (&[Lanes], &mut [GradientSums])| {
+        gradient_sums(block.isa, (band, gradient_view), (z, z_view), channels, rows, block.live, sums);
+    };
+    let weights = (weights, if to.accumulate { Start::Output } else { Start::Zero });
+    rayon::scope_fifo(|scope| {
+        // The large tasks of the weight gradient first, then the small ones of the input gradient even the threads out.
+        chunk_sums.add_block(scope, block.live, input, gradient);
+        block.convolve(scope, &to.path, weights, rows, gradient, (target, view), extras, &then);
+    });
 }

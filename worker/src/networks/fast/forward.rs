@@ -1,15 +1,17 @@
-//! The forward pass: stage by stage, each in parallel over bands of blocks.
+//! The forward pass up to the last stage: batch norm and rectifier of the stage before, the convolution, pooling and moments,
+//! block by block.
 
 use rayon::prelude::*;
 
+use super::blocks::{Block, split};
+use super::last::last_stage;
 use super::plan::{Normalization, Plan, Stage};
-use super::workspace::{Maps, Scratch, StageState, Task, Workspace, band_rows};
+use super::workspace::{StageState, Workspace};
+use crate::kernels::blocked::Lanes;
 use crate::kernels::blocked::convolve::Start;
-use crate::kernels::blocked::normalize::{Channel, mean_and_variance, moments, normalize_relu};
-use crate::kernels::blocked::pool::max_pool;
-use crate::kernels::blocked::softmax::{BandScore, cross_entropy};
+use crate::kernels::blocked::normalize::{Channel, Moments, mean_and_variance, moments};
+use crate::kernels::blocked::pool::{Argmax, max_pool};
 use crate::kernels::blocked::weights::Direction;
-use crate::kernels::blocked::{Isa, View};
 use crate::kernels::cross_entropy::Score;
 use crate::networks::layers::BATCH_NORM_EPSILON;
 
@@ -20,14 +22,15 @@ pub(super) enum Finish {
     Logits,
     /// They are scored and lost.
     Score,
-    /// They are scored and become the gradient of the mean loss.
+    /// They are scored, become the gradient of the mean loss, and are lost when the last stage has its gradients.
     Loss,
 }
 
-/// Runs the network on the images and classes in the workspace. Batch norm takes the running statistics where they are
+/// Runs the network on the images and classes in the workspace; for [`Finish::Loss`] the last stage's backward pass too. Batch
+/// norm takes the running statistics where they are
 /// given, else the batch's, which stay in the workspace.
 pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32], running: Option<&[f32]>, finish: Finish) -> Score {
-    let Workspace { isa, images, maps, stages, scratch, .. } = workspace;
+    let Workspace { stages, .. } = workspace;
     plan.stages.par_iter().zip(stages.par_iter_mut()).with_max_len(1).for_each(|(stage, state)| {
         let weights = &parameters[stage.weight.clone()];
         stage.path.pack(&stage.shape, Direction::Forward, weights, &mut state.forward_weights);
@@ -35,14 +38,10 @@ pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32]
             gradient.path.pack(&stage.shape, Direction::Backward, weights, &mut state.backward_weights);
         }
     });
-    for (stage, state) in plan.stages.iter().zip(stages.iter_mut()) {
+    for (index, stage) in plan.stages.iter().enumerate() {
         let Some(norm) = &stage.normalization else { continue };
-        let bias = &parameters[stage.bias.clone()];
-        let bands = if stage.pooled.is_some() {
-            convolve_and_pool((*isa, scratch), *images, maps, stage, state, bias, running.is_none())
-        } else {
-            convolve_bands((*isa, scratch), *images, maps, stage, state, bias, running.is_none())
-        };
+        let bands = convolve(plan, workspace, index, &parameters[stage.bias.clone()], running.is_none());
+        let state = &mut workspace.stages[index];
         match running {
             None => batch_statistics(stage, state, bands),
             Some(running) => running_statistics(norm, state, running),
@@ -52,87 +51,61 @@ pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32]
             channel.scale = weight * channel.inverse_deviation;
             channel.shift = bias;
         }
-        activate(*isa, *images, maps, stage, norm, &state.channels);
     }
     last_stage(plan, workspace, &parameters[plan.stages[plan.stages.len() - 1].bias.clone()], finish)
 }
 
-/// Convolution with the moments of its output; returns the number of bands.
-fn convolve_bands(
-    (isa, scratch): (Isa, &Scratch),
-    images: usize,
-    maps: &mut Maps,
-    stage: &Stage,
-    state: &mut StageState,
-    bias: &[f32],
-    training: bool,
-) -> usize {
-    let (from, to) = (stage.input.view, stage.output.view);
-    let step = stage.path.convolution.rows.output_step;
-    let grid = stage.path.band(to, false);
-    let rows = grid * step;
-    let bands = to.geometry.height / rows;
-    let [input, output] = maps.disjoint([stage.input, stage.output]);
-    let input = &*input;
-    let StageState { forward_weights, moments: all_moments, .. } = state;
-    output.par_chunks_mut(rows * to.geometry.row_step()).zip(all_moments.par_chunks_mut(to.channels)).with_max_len(1).enumerate().for_each(
-        |(index, (output, of_channels))| {
-            let task = Task::new(index, bands, images);
-            let isa = task.isa(isa);
-            let block = block(input, from, task.block);
-            let band = task.band * grid..(task.band + 1) * grid;
-            stage.path.run(isa, scratch, (block, from), forward_weights, Start::Bias(bias), band, (output, to));
+/// The convolution of a stage, with the activation of the one before it and the moments of its output, pooled where it is;
+/// returns the number of bands.
+fn convolve(plan: &Plan, workspace: &mut Workspace, index: usize, bias: &[f32], training: bool) -> usize {
+    let blocks = workspace.blocks();
+    let Workspace { isa, images, maps, stages, scratch, .. } = workspace;
+    let (isa, images, scratch) = (*isa, *images, &*scratch);
+    let (stage, (before, from_here)) = (&plan.stages[index], stages.split_at_mut(index));
+    let (from, to, output_view) = (stage.input.view, stage.normalized().view, stage.output.view);
+    let rows = stage.path.rows(output_view, stage.pooled.is_some());
+    let pooled_rows = rows / 2;
+    let bands = output_view.geometry.height / rows;
+    let before = index.checked_sub(1).map(|i| (&plan.stages[i], before[i].channels.as_slice()));
+    let z_view = before.map(|(stage, _)| stage.normalized());
+    let [input, z, output, pooled] = maps.some([Some(stage.input), z_view, Some(stage.output), stage.pooled]);
+    let StageState { forward_weights, moments: all_moments, argmax, .. } = &mut from_here[0];
+    let forward_weights = forward_weights.as_slice();
+    let all_moments = split(&mut all_moments[..blocks * bands * to.channels], blocks);
+    let operands =
+        (split(input, blocks), split(z, blocks), split(output, blocks), split(pooled, blocks), split(argmax, blocks), all_moments);
+    operands.into_par_iter().with_max_len(1).enumerate().for_each(|(index, operands)| {
+        let (input, z, output, pooled, argmax, of_channels) = operands;
+        let block = Block::new(isa, scratch, images, index);
+        if let Some((before, channels)) = before {
+            block.activate((z, before.normalized().view), channels, (input, from));
+        }
+        let weights = (forward_weights, Start::Bias(bias));
+        let of_channels = of_channels.chunks_mut(to.channels);
+        let of_band = |block: Block<'_>, band: &mut [Lanes], rows: usize, of_channels: &mut [Moments]| {
             if training {
-                moments(isa, output, to, rows, task.live, of_channels);
+                moments(block.isa, band, to, rows, block.live, of_channels);
             }
-        },
-    );
-    output.len() / (rows * to.geometry.row_step())
-}
-
-/// Convolution, pooling, and the moments of what is left; returns the number of bands.
-fn convolve_and_pool(
-    (isa, scratch): (Isa, &Scratch),
-    images: usize,
-    maps: &mut Maps,
-    stage: &Stage,
-    state: &mut StageState,
-    bias: &[f32],
-    training: bool,
-) -> usize {
-    let (from, wide, to) = (stage.input.view, stage.output.view, stage.normalized().view);
-    let rows = stage.path.band(wide, true) / 2;
-    let bands = to.geometry.height / rows;
-    let [input, wide_map, pooled] = maps.disjoint([stage.input, stage.output, stage.normalized()]);
-    let input = &*input;
-    let StageState { forward_weights, moments: all_moments, argmax, .. } = state;
-    let count = pooled.len() / (rows * to.geometry.row_step());
-    pooled
-        .par_chunks_mut(rows * to.geometry.row_step())
-        .zip(wide_map.par_chunks_mut(2 * rows * wide.geometry.row_step()))
-        .zip(argmax.par_chunks_mut(rows * to.geometry.width * to.channels))
-        .zip(all_moments.par_chunks_mut(to.channels))
-        .with_max_len(1)
-        .enumerate()
-        .for_each(|(index, (((pooled, wide_band), argmax), of_channels))| {
-            let task = Task::new(index, bands, images);
-            let isa = task.isa(isa);
-            let block = block(input, from, task.block);
-            let band = 2 * rows * task.band..2 * rows * (task.band + 1);
-            let bias = Start::Bias(bias);
-            stage.path.run(isa, scratch, (block, from), forward_weights, bias, band, (wide_band, wide));
-            max_pool(isa, (wide_band, wide), rows, (pooled, to), argmax);
-            if training {
-                moments(isa, pooled, to, rows, task.live, of_channels);
-            }
+        };
+        if stage.pooled.is_none() {
+            let then = |block: Block<'_>, band: &mut [Lanes], of_channels: &mut [Moments]| of_band(block, band, rows, of_channels);
+            return rayon::scope_fifo(|scope| {
+                block.convolve(scope, &stage.path, weights, rows, (input, from), (output, to), of_channels, &then);
+            });
+        }
+        let pooled = pooled.chunks_mut(pooled_rows * to.geometry.row_step());
+        let argmax = argmax.chunks_mut(pooled_rows * to.geometry.width * to.channels);
+        let extras = pooled.zip(argmax).zip(of_channels);
+        let then =
+            |block: Block<'_>, band: &mut [Lanes], ((pooled, argmax), of_channels): ((&mut [Lanes], &mut [Argmax]), &mut [Moments])| {
+                max_pool(block.isa, (band, output_view), pooled_rows, (pooled, to), argmax);
+                of_band(block, pooled, pooled_rows, of_channels);
+            };
+        rayon::scope_fifo(|scope| {
+            block.convolve(scope, &stage.path, weights, rows, (input, from), (output, output_view), extras, &then);
         });
-    count
-}
-
-/// One block of a map.
-pub(super) fn block(map: &[crate::kernels::blocked::Lanes], view: View, block: usize) -> &[crate::kernels::blocked::Lanes] {
-    let len = view.geometry.block_len();
-    &map[block * len..(block + 1) * len]
+    });
+    blocks * bands
 }
 
 fn batch_statistics(stage: &Stage, state: &mut StageState, bands: usize) {
@@ -157,58 +130,4 @@ fn running_statistics(norm: &Normalization, state: &mut StageState, running: &[f
 fn normalization(mean: f64, variance: f64) -> Channel {
     let inverse_deviation = (1.0 / (variance + BATCH_NORM_EPSILON).sqrt()) as f32;
     Channel { mean: mean as f32, inverse_deviation, ..Channel::default() }
-}
-
-/// Batch norm and rectifier.
-fn activate(isa: Isa, images: usize, maps: &mut Maps, stage: &Stage, norm: &Normalization, channels: &[Channel]) {
-    let (from, to) = (stage.normalized().view, norm.activation.view);
-    let rows = band_rows(to.geometry.height, to.geometry.row_step());
-    let bands = to.geometry.height / rows;
-    let [z, a] = maps.disjoint([stage.normalized(), norm.activation]);
-    a.par_chunks_mut(rows * to.geometry.row_step())
-        .zip(z.par_chunks(rows * from.geometry.row_step()))
-        .enumerate()
-        .for_each(|(index, (a, z))| normalize_relu(Task::new(index, bands, images).isa(isa), (z, from), channels, rows, (a, to)));
-}
-
-/// The last convolution and what becomes of the logits, band by band.
-fn last_stage(plan: &Plan, workspace: &mut Workspace, bias: &[f32], finish: Finish) -> Score {
-    let Workspace { isa, images, maps, stages, classes, scores, scratch, .. } = workspace;
-    let scratch = &*scratch;
-    let (isa, images) = (*isa, *images);
-    let (Some(stage), Some(state)) = (plan.stages.last(), stages.last()) else { return Score::default() };
-    let (from, to) = (stage.input.view, stage.output.view);
-    let step = stage.path.convolution.rows.output_step;
-    let grid = stage.path.band(to, false);
-    let rows = grid * step;
-    let bands = to.geometry.height / rows;
-    let pixels = images * plan.height * plan.width;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-    let share = (finish == Finish::Loss).then_some((1.0 / pixels as f64) as f32);
-    let [input, output] = maps.disjoint([stage.input, stage.output]);
-    let input = &*input;
-    let count = output.len() / (rows * to.geometry.row_step());
-    output
-        .par_chunks_mut(rows * to.geometry.row_step())
-        .zip(classes.par_chunks(rows * plan.width))
-        .zip(scores.par_iter_mut())
-        .with_max_len(1)
-        .enumerate()
-        .for_each(|(index, ((output, classes), score))| {
-            let task = Task::new(index, bands, images);
-            let isa = task.isa(isa);
-            let band = task.band * grid..(task.band + 1) * grid;
-            let block = block(input, from, task.block);
-            let bias = Start::Bias(bias);
-            stage.path.run(isa, scratch, (block, from), &state.forward_weights, bias, band, (output, to));
-            if finish != Finish::Logits {
-                *score = cross_entropy(isa, (output, to), classes, rows, task.live, share);
-            }
-        });
-    let mut total = BandScore::default();
-    for score in &scores[..count] {
-        total.loss_sum += score.loss_sum;
-        total.hits += score.hits;
-    }
-    Score { loss_sum: total.loss_sum, hits: total.hits, pixels: pixels as u64 }
 }

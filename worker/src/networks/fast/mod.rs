@@ -7,7 +7,9 @@
 //! Bits are the same for any number of threads: tasks and the order of sums follow from shapes alone.
 
 mod backward;
+mod blocks;
 mod forward;
+mod last;
 mod operation;
 mod path;
 mod plan;
@@ -74,7 +76,7 @@ impl FastNetwork {
         let (images, channels, height, width) = self.readable.check_grey(grey)?;
         let kept = engine.take().filter(|engine| (engine.plan.height, engine.plan.width) == (height, width));
         let engine = engine.insert(kept.unwrap_or_else(|| Engine {
-            plan: Plan::new(self.config(), self.layout(), height, width),
+            plan: Plan::new(self.isa, self.config(), self.layout(), height, width),
             workspace: Workspace::new(self.isa, training),
         }));
         let Engine { plan, workspace } = engine;

@@ -5,8 +5,7 @@ use std::ops::Range;
 
 use super::workspace::{Scratch, band_rows};
 use crate::kernels::blocked::convolve::{Convolution, Start, convolve};
-use crate::kernels::blocked::geometry::live_lanes;
-use crate::kernels::blocked::weight_gradient::{WeightGradient, add_lanes};
+use crate::kernels::blocked::weight_gradient::{by_channel, by_image};
 use crate::kernels::blocked::weights::{Direction, WeightShape, pack};
 use crate::kernels::blocked::{Isa, Lanes, View, even_parts, winograd};
 
@@ -44,10 +43,15 @@ impl Path {
     }
 
     /// Grid rows of a band of the output: whole tiles, and whole pooling windows where the output is `pooled`.
-    pub(super) fn band(&self, to: View, pooled: bool) -> usize {
+    fn band(&self, to: View, pooled: bool) -> usize {
         let unit = if self.winograd { winograd::TILE } else { 1 + usize::from(pooled) };
         let step = self.convolution.rows.output_step;
         unit * band_rows(to.geometry.height / step / unit, unit * step * to.geometry.row_step())
+    }
+
+    /// Rows of the output in a band.
+    pub(super) fn rows(&self, to: View, pooled: bool) -> usize {
+        self.band(to, pooled) * self.convolution.rows.output_step
     }
 
     /// Convolves the grid rows `band` of one block into that band of the output.
@@ -81,14 +85,15 @@ pub(super) struct WeightPath {
 }
 
 enum WeightKind {
-    Direct(WeightGradient),
+    ByImage(by_image::WeightGradient),
+    ByChannel(by_channel::WeightGradient),
     Winograd,
 }
 
 /// What one task sums over a chunk of the batch.
 #[derive(Clone)]
 pub(super) struct WeightPart {
-    /// Groups of register tiles of the direct way.
+    /// Groups of register tiles with images in the lanes.
     groups: Range<usize>,
     /// Grid rows.
     band: Range<usize>,
@@ -96,23 +101,27 @@ pub(super) struct WeightPart {
     pub(super) sums: usize,
 }
 
-/// A map with its blocks.
+/// One block of a map.
 pub(super) type Operand<'a> = (&'a [Lanes], View);
 
 impl WeightPath {
     /// For outputs of this height and width.
-    pub(super) fn new(convolution: &Convolution, height: usize, width: usize) -> Self {
+    pub(super) fn new(isa: Isa, convolution: &Convolution, height: usize, width: usize) -> Self {
         let rows = height / convolution.rows.output_step;
         let parts = |len: usize| even_parts(len, len.div_ceil(PARTS));
+        let bands = |sums: usize| move |band: Range<usize>| WeightPart { groups: 0..0, band, sums };
         let (kind, parts) = if winograd::applies(convolution, height, width) {
-            let sums = winograd::weight_gradient::sums(convolution);
-            let bands = parts(rows / winograd::TILE).into_iter().map(|tiles| tiles.start * winograd::TILE..tiles.end * winograd::TILE);
-            (WeightKind::Winograd, bands.map(|band| WeightPart { groups: 0..0, band, sums }).collect())
+            let tiles = parts(rows / winograd::TILE).into_iter().map(|tiles| tiles.start * winograd::TILE..tiles.end * winograd::TILE);
+            (WeightKind::Winograd, tiles.map(bands(winograd::weight_gradient::sums(convolution))).collect())
+        } else if isa.has_few_registers() {
+            let by_channel = by_channel::WeightGradient::new(convolution);
+            let parts = parts(rows).into_iter().map(bands(by_channel.sums())).collect();
+            (WeightKind::ByChannel(by_channel), parts)
         } else {
-            let direct = WeightGradient::new(convolution);
-            let part = |groups: Range<usize>| WeightPart { sums: direct.sums(groups.clone()), groups, band: 0..rows };
-            let parts = parts(direct.groups()).into_iter().map(part).collect();
-            (WeightKind::Direct(direct), parts)
+            let by_image = by_image::WeightGradient::new(convolution);
+            let part = |groups: Range<usize>| WeightPart { sums: by_image.sums(groups.clone()), groups, band: 0..rows };
+            let parts = parts(by_image.groups()).into_iter().map(part).collect();
+            (WeightKind::ByImage(by_image), parts)
         };
         Self { convolution: convolution.clone(), kind, parts }
     }
@@ -127,44 +136,53 @@ impl WeightPath {
         self.parts.iter().map(|part| part.sums).sum()
     }
 
-    /// Sums a part over some blocks of a batch.
+    /// Vectors of memory that the sums of a part take while blocks are added.
+    pub(super) fn memory(&self, part: &WeightPart) -> usize {
+        match &self.kind {
+            WeightKind::ByImage(_) => part.sums,
+            WeightKind::ByChannel(by_channel) => by_channel.scratch_len(),
+            WeightKind::Winograd => winograd::weight_gradient::scratch_len(&self.convolution),
+        }
+    }
+
+    /// Adds a block, of which `live` lanes are images, to the sums of a part in memory (starts them if `first`).
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn run(
+    pub(super) fn add_block(
         &self,
         isa: Isa,
-        scratch: &Scratch,
         part: &WeightPart,
-        images: usize,
-        blocks: Range<usize>,
-        (input, from): Operand<'_>,
-        (gradient, to): Operand<'_>,
-        sums: &mut [f32],
+        input: Operand<'_>,
+        gradient: Operand<'_>,
+        live: usize,
+        first: bool,
+        memory: &mut [Lanes],
     ) {
-        let (input_len, gradient_len) = (from.geometry.block_len(), to.geometry.block_len());
-        let first = blocks.start;
-        let blocks = blocks.map(|b| {
-            let input = &input[b * input_len..(b + 1) * input_len];
-            (b, input, &gradient[b * gradient_len..(b + 1) * gradient_len], live_lanes(images, b))
-        });
+        let band = part.band.clone();
         match &self.kind {
-            WeightKind::Direct(direct) => scratch.with(part.sums, |lanes| {
-                for (b, input, gradient, live) in blocks {
-                    let (isa, groups, band) = (isa.for_live(live), part.groups.clone(), part.band.clone());
-                    direct.add_block(isa, groups, band, (input, from), (gradient, to), b == first, lanes);
-                }
-                add_lanes(isa, lanes, sums);
-            }),
-            WeightKind::Winograd => scratch.with(winograd::weight_gradient::scratch_len(&self.convolution), |scratch| {
-                let blocks = blocks.map(|(_, input, gradient, live)| (input, gradient, live));
-                winograd::weight_gradient::gradient(isa, &self.convolution, from, to, part.band.clone(), blocks, scratch, sums);
-            }),
+            WeightKind::ByImage(by_image) => {
+                by_image.add_block(isa.for_live(live), part.groups.clone(), band, input, gradient, first, memory);
+            }
+            WeightKind::ByChannel(by_channel) => by_channel.add_block(isa, band, input, gradient, live, first, memory),
+            WeightKind::Winograd => {
+                winograd::weight_gradient::add_block(isa, &self.convolution, band, input, gradient, live, first, memory);
+            }
+        }
+    }
+
+    /// The sums of a part whose blocks have been added.
+    pub(super) fn read_sums(&self, isa: Isa, memory: &mut [Lanes], sums: &mut [f32]) {
+        match &self.kind {
+            WeightKind::ByImage(_) => by_image::add_lanes(isa, memory, sums),
+            WeightKind::ByChannel(by_channel) => by_channel.read_sums(isa, memory, sums),
+            WeightKind::Winograd => winograd::weight_gradient::read_sums(isa, &self.convolution, memory, sums),
         }
     }
 
     /// Adds up the sums of all chunks in their order, in the weight's own order.
     pub(super) fn finish(&self, shape: &WeightShape, chunks: &[f32], gradient: &mut [f32]) {
         match &self.kind {
-            WeightKind::Direct(direct) => direct.finish(shape, chunks, gradient),
+            WeightKind::ByImage(by_image) => by_image.finish(shape, chunks, gradient),
+            WeightKind::ByChannel(by_channel) => by_channel.finish(shape, chunks, gradient),
             WeightKind::Winograd => winograd::weight_gradient::finish(&self.convolution, shape, chunks, gradient),
         }
     }

@@ -1,4 +1,4 @@
-//! What a fast network computes: its maps and stages, from the configuration and an image size alone.
+//! What a fast network computes: its maps and stages, from the configuration, an image size and the instruction set alone.
 //!
 //! A stage is a convolution with what follows it up to the next one. Concatenation needs no work: the parts are channels
 //! of one map. Batch norm and the rectifier commute with nearest upsampling (mean and biased variance are the same), so
@@ -10,7 +10,7 @@ use super::path::{Path, WeightPath};
 use crate::kernels::blocked::convolve::Convolution;
 use crate::kernels::blocked::taps::Taps;
 use crate::kernels::blocked::weights::WeightShape;
-use crate::kernels::blocked::{Geometry, View};
+use crate::kernels::blocked::{Geometry, Isa, View};
 use crate::networks::{NetworkConfig, NetworkKind, NetworkLayout};
 
 /// Some channels of one of the plan's maps.
@@ -100,9 +100,9 @@ enum Kind {
 }
 
 impl Plan {
-    /// Of a network with a layout, for images of one size.
-    pub(super) fn new(config: &NetworkConfig, layout: &NetworkLayout, height: usize, width: usize) -> Self {
-        Builder { config, layout, plan: Self::empty(height, width) }.build()
+    /// Of a network with a layout, for images of one size and an instruction set.
+    pub(super) fn new(isa: Isa, config: &NetworkConfig, layout: &NetworkLayout, height: usize, width: usize) -> Self {
+        Builder { isa, config, layout, plan: Self::empty(height, width) }.build()
     }
 
     fn empty(height: usize, width: usize) -> Self {
@@ -118,6 +118,7 @@ impl Plan {
 }
 
 struct Builder<'a> {
+    isa: Isa,
     config: &'a NetworkConfig,
     layout: &'a NetworkLayout,
     plan: Plan,
@@ -192,7 +193,7 @@ impl Builder<'_> {
         let convolution = Convolution::square(&taps, input.view.channels, channels);
         let (height, width) = (output.view.geometry.height, output.view.geometry.width);
         Stage {
-            weight_gradient: WeightPath::new(&convolution, height, width),
+            weight_gradient: WeightPath::new(self.isa, &convolution, height, width),
             shape: WeightShape { input_channels: input.view.channels, output_channels: channels, kernel: k, transposed: kind == Kind::Up },
             path: Path::new(convolution, height, width),
             weight: self.range(&format!("{name}.weight")),

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::plan::{MapView, Plan, Stage};
-use crate::kernels::blocked::geometry::{blocks, live_lanes};
+use crate::kernels::blocked::geometry::blocks;
 use crate::kernels::blocked::normalize::{Channel, ChannelGradient, GradientSums, Moments};
 use crate::kernels::blocked::pool::Argmax;
 use crate::kernels::blocked::softmax::{BandScore, Classes};
@@ -46,15 +46,18 @@ impl Maps {
         &mut self.0[view.map]
     }
 
-    /// Some maps to write.
+    /// Some maps to write; nothing where there is none.
     ///
     /// # Panics
     /// Where two are the same.
-    pub(super) fn disjoint<const N: usize>(&mut self, views: [MapView; N]) -> [&mut [Lanes]; N] {
-        match self.0.get_disjoint_mut(views.map(|view| view.map)) {
-            Ok(maps) => maps.map(Vec::as_mut_slice),
-            Err(error) => unreachable!("a plan's operands share a map: {error}"),
-        }
+    pub(super) fn some<const N: usize>(&mut self, views: [Option<MapView>; N]) -> [&mut [Lanes]; N] {
+        let mut maps: Vec<&mut [Lanes]> = self.0.iter_mut().map(Vec::as_mut_slice).collect();
+        let mut taken = vec![false; maps.len()];
+        views.map(|view| {
+            let Some(MapView { map, .. }) = view else { return &mut [][..] };
+            assert!(!std::mem::replace(&mut taken[map], true), "a plan's operands share map {map}");
+            std::mem::take(&mut maps[map])
+        })
     }
 }
 
@@ -162,40 +165,30 @@ impl StageState {
     }
 }
 
-/// A task of a pass: which block and band, and how many of the block's lanes are images.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Task {
-    pub(super) block: usize,
-    pub(super) band: usize,
-    pub(super) live: usize,
-}
-
-impl Task {
-    /// The task of that index, where a block has `bands` bands.
-    pub(super) fn new(index: usize, bands: usize, images: usize) -> Self {
-        let block = index / bands;
-        Self { block, band: index % bands, live: live_lanes(images, block) }
-    }
-
-    /// The instructions for the lanes that are images.
-    pub(super) fn isa(self, isa: Isa) -> Isa {
-        isa.for_live(self.live)
-    }
-}
-
-/// Buffers for sums of weight gradients, handed from task to task.
+/// Buffers of any content, handed from task to task.
 #[derive(Default)]
 pub(super) struct Scratch(Mutex<Vec<Vec<Lanes>>>);
 
 impl Scratch {
-    /// Calls `f` with a buffer of `len` vectors of any content.
-    pub(super) fn with(&self, len: usize, f: impl FnOnce(&mut [Lanes])) {
+    /// A buffer of at least `len` vectors.
+    pub(super) fn take(&self, len: usize) -> Vec<Lanes> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut buffer = taken.unwrap_or_default();
         if buffer.len() < len {
             resize(&mut buffer, len, Lanes::ZERO);
         }
-        f(&mut buffer[..len]);
+        buffer
+    }
+
+    /// Takes a buffer back.
+    pub(super) fn give(&self, buffer: Vec<Lanes>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+
+    /// Calls `f` with a buffer of `len` vectors.
+    pub(super) fn with(&self, len: usize, f: impl FnOnce(&mut [Lanes])) {
+        let mut buffer = self.take(len);
+        f(&mut buffer[..len]);
+        self.give(buffer);
     }
 }

@@ -1,6 +1,7 @@
 //! Kernels on the first eight lanes alone against the same kernels on all sixteen: the same bits there, and the rest untouched.
 
 use super::super::softmax::channel_sums;
+use super::super::weight_gradient::by_image::{WeightGradient, add_lanes};
 use super::super::winograd;
 use super::*;
 

@@ -1,5 +1,6 @@
 //! Winograd's ways against the direct ones.
 
+use super::super::weight_gradient::by_image::{WeightGradient, add_lanes};
 use super::super::{even_parts, winograd};
 use super::*;
 
@@ -69,8 +70,11 @@ fn weight_gradients_through_winograds_points_are_the_direct_ones_whatever_is_in_
                 let mut sums = vec![f32::NAN; winograd::weight_gradient::sums(&convolution)];
                 let mut scratch = vec![Lanes::splat(f32::NAN); winograd::weight_gradient::scratch_len(&convolution)];
                 let band = tiles.start * winograd::TILE..tiles.end * winograd::TILE;
-                let blocks = blocks.iter().zip(lives).map(|((input, gradient), live)| (&input[..], &gradient[..], live));
-                winograd::weight_gradient::gradient(isa, &convolution, from, to, band, blocks, &mut scratch, &mut sums);
+                for (b, (input, gradient)) in blocks.iter().enumerate() {
+                    let (input, gradient) = ((&input[..], from), (&gradient[..], to));
+                    winograd::weight_gradient::add_block(isa, &convolution, band.clone(), input, gradient, lives[b], b == 0, &mut scratch);
+                }
+                winograd::weight_gradient::read_sums(isa, &convolution, &mut scratch, &mut sums);
                 parts.extend(sums);
             }
             let mut result = vec![f32::NAN; shape.len()];

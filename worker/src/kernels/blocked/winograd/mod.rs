@@ -6,6 +6,7 @@
 
 pub mod weight_gradient;
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::convolve::{Convolution, Start, Tile, TileTap, run};
@@ -220,25 +221,27 @@ for_each_isa! {
         let points = points.as_mut_ptr();
         for c in 0..from.channels {
             for (t, tile) in group.clone().enumerate() {
-                let mut lines = [[V::zero(); POINTS]; POINTS];
+                // Not zeros first: two thousand bytes of them for each tile take as long as its additions.
+                let mut lines = [MaybeUninit::<[V; POINTS]>::uninit(); POINTS];
                 for (y, line) in lines.iter_mut().enumerate() {
-                    // The first line lies one row above the tile.
-                    if row + y == 0 || row + y > from.geometry.height {
-                        continue;
-                    }
-                    let first = from.start(row + y - 1, c) + tile * TILE - 1;
                     let mut d = [V::zero(); POINTS];
-                    for (d, input) in d.iter_mut().zip(&input[first..first + POINTS]) {
-                        *d = V::load(input);
+                    // The first line lies one row above the tile.
+                    if (1..=from.geometry.height).contains(&(row + y)) {
+                        let first = from.start(row + y - 1, c) + tile * TILE - 1;
+                        for (d, input) in d.iter_mut().zip(&input[first..first + POINTS]) {
+                            *d = V::load(input);
+                        }
+                        d = input_line(d);
                     }
-                    *line = input_line(d);
+                    line.write(d);
                 }
                 // Points of this channel and tile: the step holds `channels·GROUP` vectors, the slice 36 steps.
                 let into = points.add(c * GROUP + t);
                 for x in 0..POINTS {
                     let mut column = [V::zero(); POINTS];
                     for (value, line) in column.iter_mut().zip(&lines) {
-                        *value = line[x];
+                        // Every line has been written.
+                        *value = line.assume_init_ref()[x];
                     }
                     let column = input_line(column);
                     for (y, value) in column.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The gradient of a convolution's weights: register tiles of some inputs by some output channels.
+//! Images in the lanes: register tiles of some inputs by some output channels.
 //!
 //! For each tap over rows, a tile pairs up to six input streams (an input channel at a tap over columns) with up to four
 //! output channels and sums their products over grid positions, image by image in the lanes. Tiles' sums stay in memory
@@ -7,12 +7,12 @@
 
 use std::ops::Range;
 
-use super::convolve::Convolution;
-use super::even_parts;
-use super::geometry::View;
-use super::isa::{Isa, Set, for_each_isa};
-use super::vector::{LANES, Lanes, Vector, prefetch};
-use super::weights::{WeightShape, scatter};
+use super::super::convolve::Convolution;
+use super::super::even_parts;
+use super::super::geometry::View;
+use super::super::isa::{Isa, Set, for_each_isa};
+use super::super::vector::{LANES, Lanes, Vector, prefetch};
+use super::super::weights::{WeightShape, scatter};
 
 /// Input streams of a register tile, at most.
 const TILE_STREAMS: usize = 6;
@@ -304,7 +304,7 @@ unsafe fn run_avx2<const A: usize, const B: usize>(visit: &Visit) {
 #[target_feature(enable = "avx2,fma")]
 #[allow(unsafe_code)]
 unsafe fn run_narrow_avx2<const A: usize, const B: usize>(visit: &Visit) {
-    use super::x86::Half;
+    use crate::kernels::blocked::x86::Half;
     for first in (0..A).step_by(3) {
         let mut part = Visit { sums: visit.sums.wrapping_add(first * B), ..*visit };
         part.streams[..A - first].copy_from_slice(&visit.streams[first..A]);
@@ -325,7 +325,7 @@ unsafe fn run_narrow_avx2<const A: usize, const B: usize>(visit: &Visit) {
 #[allow(unsafe_code)]
 unsafe fn run_narrow_avx512<const A: usize, const B: usize>(visit: &Visit) {
     // SAFETY: the caller's.
-    unsafe { body::<super::x86::Half, A, B>(visit) }
+    unsafe { body::<crate::kernels::blocked::x86::Half, A, B>(visit) }
 }
 
 #[cfg(target_arch = "x86_64")]

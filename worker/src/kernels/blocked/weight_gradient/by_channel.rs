@@ -13,6 +13,7 @@ use super::super::isa::{Isa, for_each_isa};
 use super::super::vector::{LANES, Lanes, numbers, numbers_mut, prefetch};
 use super::super::weights::{WeightShape, scatter};
 use super::channel_vectors::{Across, Positions, Products, RegisterTile, TILE_INPUTS, TILE_VECTORS, transpose, width};
+use super::grid_width;
 
 /// Columns of a visit, at most: with three vectors of eight channels, 24 kB of transposed gradient.
 const VISIT_COLUMNS: usize = 16;
@@ -85,23 +86,16 @@ impl WeightGradient {
         first: bool,
         scratch: &mut [Lanes],
     ) {
-        let Convolution { rows, columns, input_channels, output_channels } = &self.convolution;
-        let (source, target) = (from.geometry, to.geometry);
-        let grid_width = target.width / columns.output_step;
-        assert!(from.channels == *input_channels && to.channels == *output_channels, "channels do not fit");
-        assert!(from.channel + from.channels <= source.channels, "view of channels that are not there");
-        assert!(to.channel + to.channels <= target.channels, "view of channels that are not there");
-        assert_eq!((input.len(), gradient.len()), (source.block_len(), target.block_len()), "not one block each");
-        assert!(grid_width * columns.input_step == source.width && source.halo >= self.convolution.halo(), "input width");
-        assert!(grid_width * columns.output_step == target.width && band.end * rows.output_step <= target.height);
-        assert!(source.height * rows.output_step == target.height * rows.input_step, "heights do not fit");
+        let Convolution { rows, columns, output_channels, .. } = &self.convolution;
+        let source = from.geometry;
+        let width = grid_width(&self.convolution, &band, (input, from), (gradient, to));
         assert_eq!(scratch.len(), self.scratch_len(), "scratch memory does not fit");
         let across = Across::new(isa, *output_channels);
         let (transposed, sums) = scratch.split_at_mut(TRANSPOSED);
         if first {
             sums.fill(Lanes::ZERO);
         }
-        let column_parts = even_parts(grid_width, VISIT_COLUMNS);
+        let column_parts = even_parts(width, VISIT_COLUMNS);
         let groups = across.groups();
         let tiles_of = |phase: &Phase| -> Vec<Vec<RegisterTile>> {
             groups.iter().map(|vectors| across.tiles(phase.streams.len(), vectors.clone()).collect()).collect()

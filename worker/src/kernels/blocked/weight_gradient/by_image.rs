@@ -13,6 +13,7 @@ use super::super::geometry::View;
 use super::super::isa::{Isa, Set, for_each_isa};
 use super::super::vector::{LANES, Lanes, Vector, prefetch};
 use super::super::weights::{WeightShape, scatter};
+use super::grid_width;
 
 /// Input streams of a register tile, at most.
 const TILE_STREAMS: usize = 6;
@@ -98,16 +99,9 @@ impl WeightGradient {
         first: bool,
         sums: &mut [Lanes],
     ) {
-        let Convolution { rows, columns, input_channels, output_channels } = &self.convolution;
+        let Convolution { rows, columns, input_channels, .. } = &self.convolution;
         let (source, target) = (from.geometry, to.geometry);
-        let width = target.width / columns.output_step;
-        assert!(from.channels == *input_channels && to.channels == *output_channels, "channels do not fit");
-        assert!(from.channel + from.channels <= source.channels, "view of channels that are not there");
-        assert!(to.channel + to.channels <= target.channels, "view of channels that are not there");
-        assert_eq!((input.len(), gradient.len()), (source.block_len(), target.block_len()), "not one block each");
-        assert!(width * columns.input_step == source.width && source.halo >= self.convolution.halo(), "input width");
-        assert!(width * columns.output_step == target.width && band.end * rows.output_step <= target.height);
-        assert!(source.height * rows.output_step == target.height * rows.input_step, "heights do not fit");
+        let width = grid_width(&self.convolution, &band, (input, from), (gradient, to));
         assert_eq!(sums.len(), self.sums(groups.clone()), "sums do not fit");
         if first && isa.is_narrow() {
             // What the kernels leave alone is added up with the rest.

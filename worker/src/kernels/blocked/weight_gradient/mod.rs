@@ -9,3 +9,27 @@
 pub mod by_channel;
 pub mod by_image;
 pub mod channel_vectors;
+
+use std::ops::Range;
+
+use super::convolve::Convolution;
+use super::geometry::View;
+use super::vector::Lanes;
+
+/// Columns of the grid over which a weight gradient sums one block's products at the grid rows `band`.
+///
+/// # Panics
+/// Where the operands do not fit the convolution: what the kernels' reads rely on.
+fn grid_width(convolution: &Convolution, band: &Range<usize>, (input, from): (&[Lanes], View), (gradient, to): (&[Lanes], View)) -> usize {
+    let Convolution { rows, columns, input_channels, output_channels } = convolution;
+    let (source, target) = (from.geometry, to.geometry);
+    let width = target.width / columns.output_step;
+    assert!(from.channels == *input_channels && to.channels == *output_channels, "channels do not fit");
+    assert!(from.channel + from.channels <= source.channels, "view of channels that are not there");
+    assert!(to.channel + to.channels <= target.channels, "view of channels that are not there");
+    assert_eq!((input.len(), gradient.len()), (source.block_len(), target.block_len()), "not one block each");
+    assert!(width * columns.input_step == source.width && source.halo >= convolution.halo(), "input width");
+    assert!(width * columns.output_step == target.width && band.end * rows.output_step <= target.height);
+    assert!(source.height * rows.output_step == target.height * rows.input_step, "heights do not fit");
+    width
+}

@@ -61,9 +61,8 @@ fn losses_gradients_and_logits_agree_with_the_readable_network_on_many_shapes() 
     }
 }
 
-/// Where a rectifier or a pooling window is within rounding of a tie, two implementations may decide differently, and one
-/// pixel's gradient takes another way: such a state, of which a run meets very few, is left for one beside it. An error of a
-/// kernel would be there too.
+/// Where a rectifier or a pooling window is within rounding of a tie, the gradient jumps, and two implementations may stand on
+/// two sides of it. There the fast gradient has to be the readable one of a state no further away than rounding.
 #[test]
 fn gradients_agree_at_fifty_states_along_training_runs_on_every_instruction_set() {
     for (num_filters, num_colours, seed) in [(6, 5, 0), (6, 5, 3), (16, 16, 2)] {
@@ -76,24 +75,23 @@ fn gradients_agree_at_fifty_states_along_training_runs_on_every_instruction_set(
             // The states are those of the readable network, so that all instruction sets meet the same ones.
             let mut adam = VarOptimizer::new(vec![readable.parameters().clone()], adam).unwrap();
             let batch = batch(19, 1, 8, 8, num_colours);
-            let mut ties = 0;
             for state in 0..50 {
-                loop {
-                    let values = readable.parameters().to_vec1::<f32>().unwrap();
-                    fast.load_parameters(&values).unwrap();
-                    let (_, own) = step(&mut fast, &batch);
-                    let gradients = readable.loss(&batch.0, &batch.1).unwrap().backward().unwrap();
-                    let reference = gradients.get(readable.parameters()).unwrap().to_vec1::<f32>().unwrap();
-                    let distance = relative_distance(&own, &reference);
-                    if distance <= 1e-4 {
-                        adam.step(&gradients).unwrap();
-                        break;
-                    }
-                    ties += 1;
-                    assert!(ties <= 2, "{kind:?} {num_filters} {isa}, state {state}: {distance}");
-                    let beside: Vec<f32> = values.iter().zip(random(state, values.len())).map(|(value, d)| value + 1e-4 * d).collect();
-                    readable.load_parameters(&beside).unwrap();
+                let values = readable.parameters().to_vec1::<f32>().unwrap();
+                fast.load_parameters(&values).unwrap();
+                let (_, own) = step(&mut fast, &batch);
+                let gradients = readable.loss(&batch.0, &batch.1).unwrap().backward().unwrap();
+                let reference = gradients.get(readable.parameters()).unwrap().to_vec1::<f32>().unwrap();
+                let distance = relative_distance(&own, &reference);
+                if distance > 1e-4 {
+                    let across_a_tie = (0..32).any(|draw| {
+                        let beside: Vec<f32> = values.iter().zip(random(draw, values.len())).map(|(value, d)| value + 1e-6 * d).collect();
+                        readable.load_parameters(&beside).unwrap();
+                        relative_distance(&own, &step(&mut readable, &batch).1) <= 1e-4
+                    });
+                    assert!(across_a_tie, "{kind:?} {num_filters} {isa}, state {state}: {distance}");
+                    readable.load_parameters(&values).unwrap();
                 }
+                adam.step(&gradients).unwrap();
             }
         }
     }

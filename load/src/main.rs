@@ -55,8 +55,11 @@ enum Scenario {
         #[arg(long, default_value_t = 1000)]
         points: u64,
         /// Different metrics of a batch
-        #[arg(long, default_value_t = 4)]
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
         metrics: u64,
+        /// Points a second of all workers together, each batch timed from when it is due; as fast as they are taken unless given
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        pace: Option<u64>,
     },
     /// Metrics through MLflow's tracking API
     Mlflow {
@@ -170,8 +173,8 @@ async fn run(program: &std::path::Path, seed: u64, scenario: Scenario) -> anyhow
     match scenario {
         Scenario::Submits { submits, clients } => submits::run(&target, submits::Settings { seed, submits, clients }).await,
         Scenario::Claims { queued, claims, workers } => claims::run(&target, claims::Settings { seed, queued, claims, workers }).await,
-        Scenario::Metrics { workers, batches, points, metrics } => {
-            metrics::run(&target, metrics::Settings { seed, workers, batches, points, metrics }).await
+        Scenario::Metrics { workers, batches, points, metrics, pace } => {
+            metrics::run(&target, metrics::Settings { seed, workers, batches, points, metrics, pace }).await
         }
         Scenario::Mlflow { url: _, clients, batches, points, metrics } => {
             let tracking = mlflow::Tracking { url: target.url.clone(), token: Some(target.admin_token.clone()) };

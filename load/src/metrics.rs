@@ -1,6 +1,6 @@
-//! Metrics from many workers.
+//! Metrics from many workers, as fast as they are taken or at a pace.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use futures::future::try_join_all;
@@ -8,7 +8,7 @@ use trainyard_wire::worker::Report as RunReport;
 
 use crate::report::{Bound, Report, Times};
 use crate::seeds::Draws;
-use crate::trainer::{Held, Trainer, batch, queue, report, success, timed};
+use crate::trainer::{Held, Trainer, batch, queue, report, success};
 use crate::{Target, chart};
 
 #[derive(Clone, Copy, Debug)]
@@ -20,20 +20,38 @@ pub struct Settings {
     pub points: u64,
     /// Different metrics of a batch.
     pub metrics: u64,
+    /// Points a second of all workers together; none: each sends its next batch when the one before is acknowledged.
+    pub pace: Option<u64>,
+}
+
+impl Settings {
+    /// When a batch is due after the beginning: each worker's batches lie evenly in time, and the workers' evenly between them.
+    fn due(&self, worker: u64, batch: u64) -> Option<Duration> {
+        let before = (batch * self.workers + worker) * self.of_a_batch();
+        self.pace.map(|pace| Duration::from_secs_f64(before as f64 / pace as f64))
+    }
+
+    /// Points of a batch: the same number of each metric.
+    fn of_a_batch(&self) -> u64 {
+        self.points / self.metrics * self.metrics
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seed: 1, workers: 20, batches: 100, points: 1000, metrics: 4 }
+        Self { seed: 1, workers: 20, batches: 100, points: 1000, metrics: 4, pace: None }
     }
 }
 
 /// Every worker reports batches of points of its run, one after another. All points are there afterwards.
 ///
+/// At a pace, a batch's time begins when it is due, not when it is sent: what a slow one holds up behind it is slow too, and a server
+/// that cannot follow shows it.
+///
 /// # Errors
 /// What the server answers, and where points are missing.
 pub async fn run(target: &Target, settings: Settings) -> anyhow::Result<Report> {
-    let Settings { seed, workers, batches, points, metrics } = settings;
+    let Settings { seed, workers, batches, points, metrics, pace } = settings;
     queue(&target.admin()?, "metrics", workers).await?;
     let trainers = try_join_all((0..workers).map(|_| Trainer::register(target))).await?;
     let mut held = Vec::new();
@@ -48,9 +66,13 @@ pub async fn run(target: &Target, settings: Settings) -> anyhow::Result<Report> 
             let each = points / metrics;
             let series = (0..metrics).map(|metric| batch(&format!("metric {metric}"), number * each + 1, each, &mut draws));
             let body = RunReport { metrics: series.collect(), ..report(held.attempt) };
-            let (answer, time) = timed(trainer.client.report(held.run, &body)).await;
-            answer?;
-            times.add(time);
+            let due = match settings.due(index as u64, number) {
+                Some(due) => begun + due,
+                None => Instant::now(),
+            };
+            tokio::time::sleep_until(due.into()).await;
+            trainer.client.report(held.run, &body).await?;
+            times.add(due.elapsed());
         }
         anyhow::Ok(times)
     };
@@ -66,10 +88,13 @@ pub async fn run(target: &Target, settings: Settings) -> anyhow::Result<Report> 
         ensure!(counts == vec![each * batches; metrics as usize], "run {} has {counts:?} points", held.run);
         trainer.client.report(held.run, &success(held.attempt)).await?;
     }
-    let total = workers * batches * each * metrics;
+    let total = workers * batches * settings.of_a_batch();
     let mut report = Report::new("metrics", seed);
     report.tell("workers", workers as f64, "");
-    report.tell("points of a batch", (each * metrics) as f64, "");
+    report.tell("points of a batch", settings.of_a_batch() as f64, "");
+    if let Some(pace) = pace {
+        report.tell("pace", pace as f64, "1/s");
+    }
     report.promise("points a second", total as f64 / seconds, "1/s", Bound::AtLeast(100_000.0));
     report.times("batch", &mut times, Some(("p95", 100.0)));
     Ok(report)

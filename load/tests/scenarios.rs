@@ -38,7 +38,17 @@ async fn claims_give_each_run_once_in_the_order_of_the_queue() {
 #[tokio::test]
 async fn metrics_of_many_workers_are_all_there() {
     let (_server, target, _folder) = server().await;
-    metrics::run(&target, metrics::Settings { seed: 2, workers: 5, batches: 3, points: 200, metrics: 4 }).await.unwrap();
+    metrics::run(&target, metrics::Settings { seed: 2, workers: 5, batches: 3, points: 200, metrics: 4, pace: None }).await.unwrap();
+}
+
+#[tokio::test]
+async fn metrics_at_a_pace_come_no_faster() {
+    let (_server, target, _folder) = server().await;
+    let settings = metrics::Settings { seed: 2, workers: 4, batches: 5, points: 200, metrics: 4, pace: Some(4000) };
+    let report = metrics::run(&target, settings).await.unwrap();
+    // The last of twenty batches is due after nineteen twentieths of the second that all of them take.
+    assert!(report.value("points a second").unwrap() <= 4000.0 / 0.95, "{report}");
+}
 }
 
 #[tokio::test]

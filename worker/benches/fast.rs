@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use trainyard_worker::kernels::blocked::convolve::{Convolution, Start, convolve};
 use trainyard_worker::kernels::blocked::softmax::cross_entropy;
 use trainyard_worker::kernels::blocked::taps::Taps;
-use trainyard_worker::kernels::blocked::weight_gradient::by_image::WeightGradient;
+use trainyard_worker::kernels::blocked::weight_gradient::{by_channel, by_image};
 use trainyard_worker::kernels::blocked::{Geometry, Isa, LANES, Lanes, View};
 use trainyard_worker::networks::{ColourizationNetwork as _, FastNetwork, NetworkConfig, NetworkKind};
 
@@ -21,9 +21,14 @@ fn block(channels: usize) -> Vec<Lanes> {
     vec![Lanes::splat(0.5); view(channels).geometry.block_len()]
 }
 
-/// One block of sixteen 32×32 images on one core; throughput counts multiply-adds.
+/// One block of sixteen 32×32 images on one core, with each instruction set; throughput counts multiply-adds.
 fn operations(c: &mut Criterion) {
-    let isa = Isa::detect();
+    for isa in Isa::available() {
+        operations_on(c, isa);
+    }
+}
+
+fn operations_on(c: &mut Criterion, isa: Isa) {
     let mut group = c.benchmark_group(format!("operations on {isa}"));
     for channels in [24, 32, 64] {
         let convolution = Convolution::square(&Taps::same(3), channels, channels);
@@ -37,13 +42,21 @@ fn operations(c: &mut Criterion) {
                 black_box(&output);
             });
         });
-        let gradient = WeightGradient::new(&convolution);
+        let operand = (&input[..], view(channels));
+        let gradient = by_image::WeightGradient::new(&convolution);
         let mut sums = vec![Lanes::ZERO; gradient.sums(0..gradient.groups())];
-        group.bench_function(BenchmarkId::new("weight gradient", channels), |b| {
+        group.bench_function(BenchmarkId::new("weight gradient, images in the lanes", channels), |b| {
             b.iter(|| {
-                let operand = (&input[..], view(channels));
                 gradient.add_block(isa, 0..gradient.groups(), 0..SIDE, operand, operand, true, &mut sums);
                 black_box(&sums);
+            });
+        });
+        let gradient = by_channel::WeightGradient::new(&convolution);
+        let mut memory = vec![Lanes::ZERO; gradient.scratch_len()];
+        group.bench_function(BenchmarkId::new("weight gradient, channels in the lanes", channels), |b| {
+            b.iter(|| {
+                gradient.add_block(isa, 0..SIDE, operand, operand, LANES, true, &mut memory);
+                black_box(&memory);
             });
         });
     }

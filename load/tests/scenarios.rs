@@ -49,7 +49,6 @@ async fn metrics_at_a_pace_come_no_faster() {
     // The last of twenty batches is due after nineteen twentieths of the second that all of them take.
     assert!(report.value("points a second").unwrap() <= 4000.0 / 0.95, "{report}");
 }
-}
 
 #[tokio::test]
 async fn metrics_through_mlflows_api_are_all_there() {

@@ -1,14 +1,15 @@
 //! The bare training loop on CIFAR-10 records, without a service around it: what speed is measured on.
 //!
 //! `train NETWORK [--data FOLDER] [--epochs 3] [--steps 50] [--batch 100] [--evaluate 1000] [--threads 2]
-//! [--kernel 3] [--filters 32] [--side 32] [--implementation fast|readable]` prints one line an epoch. Without `--data`
-//! the images are noise, which takes as long and may have any side.
+//! [--kernel 3] [--filters 32] [--side 32] [--implementation fast|readable] [--isa portable|avx2+fma|avx512f]` prints one line
+//! an epoch. Without `--data` the images are noise, which takes as long and may have any side.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use candle_nn::Optimizer as _;
+use trainyard_worker::kernels::blocked::Isa;
 use trainyard_worker::networks::{ColourizationNetwork, FastNetwork, NetworkConfig, NetworkKind, ReadableNetwork, evaluate};
 use trainyard_worker::optimizers::OptimizerConfig;
 use trainyard_worker::optimizers::candle::{VarOptimizer, VarOptimizerConfig};
@@ -46,6 +47,14 @@ fn images(folder: Option<PathBuf>, count: usize, side: usize) -> Result<(Tensor,
     Ok((grey, Tensor::from_vec(classes, (count, side, side), &Device::Cpu)?))
 }
 
+/// The instruction set of that name, the best one where none is named.
+fn isa(name: &str) -> Result<Isa, Failure> {
+    match name {
+        "" => Ok(Isa::detect()),
+        name => Isa::available().into_iter().find(|isa| isa.to_string() == name).ok_or_else(|| format!("no {name} here").into()),
+    }
+}
+
 /// Peak resident memory of this process in MB, where the system tells.
 fn peak_memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -74,7 +83,7 @@ fn main() -> Result<(), Failure> {
     };
     let mut network: Box<dyn ColourizationNetwork> = match option("implementation", "fast").as_str() {
         "readable" => Box::new(ReadableNetwork::new(&config, &Device::Cpu)?),
-        _ => Box::new(FastNetwork::new(&config)?),
+        _ => Box::new(FastNetwork::with_isa(&config, isa(&option("isa", ""))?)?),
     };
     let (grey, classes) = images(folder, steps * batch, option("side", "32").parse()?)?;
     let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };

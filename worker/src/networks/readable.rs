@@ -11,7 +11,7 @@ use super::unet::UNet;
 use super::{Buffers, ColourizationNetwork, MAX_KERNEL, NetworkConfig, NetworkError, NetworkKind, NetworkLayout, Result, SIZE_MULTIPLE};
 
 /// Layers and the way through them.
-pub(super) trait Module: Send {
+pub(super) trait Module: Send + Sync {
     /// Grey images `[N, in_channels, H, W]` → logits `[N, num_colours, H, W]`.
     ///
     /// # Errors

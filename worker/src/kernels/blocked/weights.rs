@@ -32,6 +32,11 @@ impl WeightShape {
         &weights[index..][..self.kernel * self.kernel]
     }
 
+    /// Index of the first weight under a tap over rows and one over columns, within a kernel.
+    fn within(&self, row: &Tap, column: &Tap) -> usize {
+        row.kernel.start * self.kernel + column.kernel.start
+    }
+
     /// Number of weights.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -66,9 +71,14 @@ pub fn pack(convolution: &Convolution, shape: &WeightShape, direction: Direction
     for tile in convolution.channel_tiles() {
         for row in &convolution.rows.taps {
             for column in &convolution.columns.taps {
+                let single = (row.kernel.len() == 1 && column.kernel.len() == 1).then(|| shape.within(row, column));
                 for input in 0..convolution.input_channels {
                     for (output, into) in tile.clone().zip(&mut into) {
-                        *into = summed(shape.kernel_of(direction, input, output, weights), shape.kernel, row, column);
+                        let kernel = shape.kernel_of(direction, input, output, weights);
+                        *into = match single {
+                            Some(index) => kernel[index],
+                            None => summed(kernel, shape.kernel, row, column),
+                        };
                     }
                 }
             }
@@ -78,15 +88,16 @@ pub fn pack(convolution: &Convolution, shape: &WeightShape, direction: Direction
 
 /// The sum of the kernel's weights under a tap over rows and one over columns.
 fn summed(weights: &[f32], kernel: usize, row: &Tap, column: &Tap) -> f32 {
-    if row.kernel.len() == 1 && column.kernel.len() == 1 {
-        return weights[row.kernel.start * kernel + column.kernel.start];
-    }
     row.kernel.clone().map(|r| weights[r * kernel..][column.kernel.clone()].iter().sum::<f32>()).sum()
 }
 
 /// Adds the gradient of one element of a weight matrix to every weight summed in it.
 pub(super) fn scatter(shape: &WeightShape, (input, output): (usize, usize), (row, column): (&Tap, &Tap), gradient: f32, into: &mut [f32]) {
     let index = shape.index(input, output);
+    if row.kernel.len() == 1 && column.kernel.len() == 1 {
+        into[index + shape.within(row, column)] += gradient;
+        return;
+    }
     for r in row.kernel.clone() {
         for into in &mut into[index + r * shape.kernel..][column.kernel.clone()] {
             *into += gradient;

@@ -21,7 +21,7 @@ pub(super) fn backward(plan: &Plan, workspace: &mut Workspace, gradient: &mut [f
         through_batch_norm(workspace.images, stage, norm, &mut workspace.stages[index], gradient);
         through_stage(plan, workspace, index, norm);
     }
-    finish_weight_gradients(plan, &workspace.stages, gradient);
+    finish_weight_gradients(plan, workspace, gradient);
 }
 
 /// The gradient of the last convolution's bias from the sums of the logits' gradient over bands.
@@ -36,7 +36,9 @@ fn bias_gradient(plan: &Plan, sums: &[f64], blocks: usize, gradient: &mut [f32])
 }
 
 /// Adds up the chunks of all weight gradients, whose parameters follow one another stage by stage.
-fn finish_weight_gradients(plan: &Plan, stages: &[StageState], gradient: &mut [f32]) {
+fn finish_weight_gradients(plan: &Plan, workspace: &mut Workspace, gradient: &mut [f32]) {
+    let Workspace { isa, stages, .. } = workspace;
+    let isa = *isa;
     let (mut tasks, mut rest, mut at) = (Vec::with_capacity(stages.len()), gradient, 0);
     for (stage, state) in plan.stages.iter().zip(stages) {
         let (_, from_here) = rest.split_at_mut(stage.weight.start - at);
@@ -45,7 +47,9 @@ fn finish_weight_gradients(plan: &Plan, stages: &[StageState], gradient: &mut [f
         at = stage.weight.end;
         tasks.push((stage, state, own));
     }
-    tasks.into_par_iter().with_max_len(1).for_each(|(stage, state, own)| stage.weight_gradient.finish(&stage.shape, &state.chunks, own));
+    tasks.into_par_iter().with_max_len(1).for_each(|(stage, state, own)| {
+        stage.weight_gradient.finish(isa, &stage.shape, &mut state.chunks, own);
+    });
 }
 
 /// The gradients of batch norm's weight and bias, and how the gradient of its input comes from that of its output.

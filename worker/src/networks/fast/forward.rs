@@ -30,12 +30,13 @@ pub(super) enum Finish {
 /// norm takes the running statistics where they are
 /// given, else the batch's, which stay in the workspace.
 pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32], running: Option<&[f32]>, finish: Finish) -> Score {
-    let Workspace { stages, .. } = workspace;
+    let Workspace { isa, stages, .. } = workspace;
+    let isa = *isa;
     plan.stages.par_iter().zip(stages.par_iter_mut()).with_max_len(1).for_each(|(stage, state)| {
         let weights = &parameters[stage.weight.clone()];
-        stage.path.pack(&stage.shape, Direction::Forward, weights, &mut state.forward_weights);
+        stage.path.pack(isa, &stage.shape, Direction::Forward, weights, &mut state.forward_weights);
         if let (Some(gradient), Finish::Loss) = (&stage.input_gradient, finish) {
-            gradient.path.pack(&stage.shape, Direction::Backward, weights, &mut state.backward_weights);
+            gradient.path.pack(isa, &stage.shape, Direction::Backward, weights, &mut state.backward_weights);
         }
     });
     for (index, stage) in plan.stages.iter().enumerate() {

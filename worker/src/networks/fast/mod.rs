@@ -106,6 +106,32 @@ impl FastNetwork {
         Ok(())
     }
 
+    /// The forward pass of a training step, which leaves what the backward pass needs.
+    fn train(&mut self, grey: &Tensor, classes: &Tensor) -> Result<Tensor> {
+        let shared = Arc::clone(&self.training);
+        let generation = {
+            let mut guard = lock(&shared);
+            let engine = self.load(&mut guard, grey, true)?;
+            self.load_classes(engine, grey, classes)?;
+            let plan = &engine.plan;
+            if engine.workspace.images * plan.height * plan.width / (SIZE_MULTIPLE * SIZE_MULTIPLE) < 2 {
+                return Err(NetworkError::Input("one image of 4×4 pixels is too little for batch norm in training".into()));
+            }
+            engine.workspace.generation
+        };
+        let loss = operation::loss(self.parameters(), Arc::clone(&shared), generation)?;
+        if let Some(engine) = &*lock(&shared) {
+            self.follow(engine);
+        }
+        Ok(loss)
+    }
+
+    /// The forward pass with running statistics.
+    fn evaluate(&self, plan: &Plan, workspace: &mut Workspace, finish: Finish) -> Result<Score> {
+        let parameters = self.parameters().to_vec1::<f32>()?;
+        Ok(forward(plan, workspace, &parameters, Some(&self.buffers.running), finish))
+    }
+
     /// Moves the running statistics towards the batch's.
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     fn follow(&mut self, engine: &Engine) {
@@ -141,50 +167,35 @@ impl ColourizationNetwork for FastNetwork {
     }
 
     fn loss(&mut self, grey: &Tensor, classes: &Tensor) -> Result<Tensor> {
-        let shared = Arc::clone(&self.training);
-        let generation = {
-            let mut guard = lock(&shared);
-            let engine = self.load(&mut guard, grey, true)?;
-            self.load_classes(engine, grey, classes)?;
-            let plan = &engine.plan;
-            if engine.workspace.images * plan.height * plan.width / (SIZE_MULTIPLE * SIZE_MULTIPLE) < 2 {
-                return Err(NetworkError::Input("one image of 4×4 pixels is too little for batch norm in training".into()));
-            }
-            engine.workspace.generation
-        };
-        let loss = operation::loss(self.parameters(), Arc::clone(&shared), generation)?;
-        if let Some(engine) = &*lock(&shared) {
-            self.follow(engine);
-        }
-        Ok(loss)
+        // Inside the pool, where one parallel loop after another starts without waking a thread: so all of them below.
+        rayon::scope(|_| self.train(grey, classes))
     }
 
     fn logits(&self, grey: &Tensor) -> Result<Tensor> {
-        let mut guard = lock(&self.evaluation);
-        let Engine { plan, workspace } = self.load(&mut guard, grey, false)?;
-        let parameters = self.parameters().to_vec1::<f32>()?;
-        let running = Some(self.buffers.running.as_slice());
-        rayon::scope(|_| forward(plan, workspace, &parameters, running, Finish::Logits));
-        let (images, _, height, width) = grey.dims4()?;
-        let view = plan.logits().view;
-        let image = view.channels * height * width;
-        let mut logits = vec![0.0f32; images * image];
-        let isa = self.isa;
-        logits
-            .par_chunks_mut(LANES * image)
-            .zip(workspace.maps.get(plan.logits()).par_chunks(view.geometry.block_len()))
-            .for_each(|(images, block)| store_images(isa, block, view, images));
-        Ok(Tensor::from_vec(logits, (images, view.channels, height, width), &Device::Cpu)?)
+        rayon::scope(|_| {
+            let mut guard = lock(&self.evaluation);
+            let Engine { plan, workspace } = self.load(&mut guard, grey, false)?;
+            self.evaluate(plan, workspace, Finish::Logits)?;
+            let (images, _, height, width) = grey.dims4()?;
+            let view = plan.logits().view;
+            let image = view.channels * height * width;
+            let mut logits = vec![0.0f32; images * image];
+            let isa = self.isa;
+            logits
+                .par_chunks_mut(LANES * image)
+                .zip(workspace.maps.get(plan.logits()).par_chunks(view.geometry.block_len()))
+                .for_each(|(images, block)| store_images(isa, block, view, images));
+            Ok(Tensor::from_vec(logits, (images, view.channels, height, width), &Device::Cpu)?)
+        })
     }
 
     fn score(&self, grey: &Tensor, classes: &Tensor) -> Result<Score> {
-        let mut guard = lock(&self.evaluation);
-        let engine = self.load(&mut guard, grey, false)?;
-        self.load_classes(engine, grey, classes)?;
-        let parameters = self.parameters().to_vec1::<f32>()?;
-        let Engine { plan, workspace } = engine;
-        let running = Some(self.buffers.running.as_slice());
-        Ok(rayon::scope(|_| forward(plan, workspace, &parameters, running, Finish::Score)))
+        rayon::scope(|_| {
+            let mut guard = lock(&self.evaluation);
+            let engine = self.load(&mut guard, grey, false)?;
+            self.load_classes(engine, grey, classes)?;
+            self.evaluate(&engine.plan, &mut engine.workspace, Finish::Score)
+        })
     }
 
     fn buffers(&self) -> Buffers {

@@ -35,9 +35,9 @@ impl Path {
     }
 
     /// Packs the layer's weights.
-    pub(super) fn pack(&self, shape: &WeightShape, direction: Direction, weights: &[f32], packed: &mut [f32]) {
+    pub(super) fn pack(&self, isa: Isa, shape: &WeightShape, direction: Direction, weights: &[f32], packed: &mut [f32]) {
         match self.winograd {
-            true => winograd::pack(&self.convolution, shape, direction, weights, packed),
+            true => winograd::pack(isa, &self.convolution, shape, direction, weights, packed),
             false => pack(&self.convolution, shape, direction, weights, packed),
         }
     }
@@ -179,11 +179,11 @@ impl WeightPath {
     }
 
     /// Adds up the sums of all chunks in their order, in the weight's own order.
-    pub(super) fn finish(&self, shape: &WeightShape, chunks: &[f32], gradient: &mut [f32]) {
+    pub(super) fn finish(&self, isa: Isa, shape: &WeightShape, chunks: &mut [f32], gradient: &mut [f32]) {
         match &self.kind {
             WeightKind::ByImage(by_image) => by_image.finish(shape, chunks, gradient),
             WeightKind::ByChannel(by_channel) => by_channel.finish(shape, chunks, gradient),
-            WeightKind::Winograd => winograd::weight_gradient::finish(&self.convolution, shape, chunks, gradient),
+            WeightKind::Winograd => winograd::weight_gradient::finish(isa, &self.convolution, shape, chunks, gradient),
         }
     }
 }

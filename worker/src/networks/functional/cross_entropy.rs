@@ -24,10 +24,14 @@ pub fn class_indices(logits: &[usize], classes: &Tensor) -> Result<Vec<u32>> {
     if classes.dims() != [images, height, width] || !matches!(classes.dtype(), DType::U8 | DType::U32) {
         bail!("cross_entropy: {:?} classes {:?} for logits {logits:?}", classes.dtype(), classes.dims());
     }
-    let indices = classes.to_dtype(DType::U32)?.flatten_all()?.to_vec1::<u32>()?;
-    match indices.iter().find(|&&class| class as usize >= colours) {
-        Some(class) => bail!("cross_entropy: class {class} of {colours}"),
-        None => Ok(indices),
+    let classes = classes.flatten_all()?;
+    let indices = match classes.dtype() {
+        DType::U8 => classes.to_vec1::<u8>()?.into_iter().map(u32::from).collect(),
+        _ => classes.to_vec1::<u32>()?,
+    };
+    match indices.iter().max() {
+        Some(&class) if class as usize >= colours => bail!("cross_entropy: class {class} of {colours}"),
+        _ => Ok(indices),
     }
 }
 

@@ -83,7 +83,7 @@ fn winograd_filtering_leaves_the_other_half_alone() {
     let (from, to) = (whole(8, 12, 24), whole(8, 12, 20));
     let input = random_block(3, from.geometry);
     let mut packed = vec![0.0; winograd::packed_len(&convolution)];
-    winograd::pack(&convolution, &shape, Direction::Forward, &random(4, shape.len()), &mut packed);
+    winograd::pack(Isa::portable(), &convolution, &shape, Direction::Forward, &random(4, shape.len()), &mut packed);
     let before = vec![Lanes::splat(f32::NAN); to.geometry.block_len()];
     let run = |isa: Isa| {
         let (mut output, mut scratch) = (before.clone(), vec![Lanes::ZERO; winograd::scratch_len(&convolution)]);

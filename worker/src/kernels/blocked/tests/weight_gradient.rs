@@ -25,7 +25,7 @@ fn weight_gradients_sum_products_over_images_and_positions() {
             let mut chunk = vec![0.0; sums.len()];
             add_lanes(isa, &sums, &mut chunk);
             let mut result = vec![f32::NAN; shape.len()];
-            kernel.finish(shape, &chunk, &mut result);
+            kernel.finish(shape, &mut chunk, &mut result);
             assert_near(&result, &expected, 1e-4);
         }
     }
@@ -48,7 +48,7 @@ fn weight_gradients_with_channels_in_the_lanes_are_those_with_images_there_whate
         let mut chunk = vec![0.0; lanes.len()];
         add_lanes(Isa::portable(), &lanes, &mut chunk);
         let mut expected = vec![f32::NAN; shape.len()];
-        by_image.finish(shape, &chunk, &mut expected);
+        by_image.finish(shape, &mut chunk, &mut expected);
         let by_channel = by_channel::WeightGradient::new(&problem.convolution);
         own.iter_mut().for_each(|lanes| lanes.0[live..].fill(f32::NAN));
         for isa in Isa::available() {
@@ -62,7 +62,7 @@ fn weight_gradients_with_channels_in_the_lanes_are_those_with_images_there_whate
                 by_channel.read_sums(isa, &scratch, sums);
             }
             let mut result = vec![f32::NAN; shape.len()];
-            by_channel.finish(shape, &chunks, &mut result);
+            by_channel.finish(shape, &mut chunks, &mut result);
             assert_near(&result, &expected, 1e-4);
         }
     }

@@ -13,7 +13,7 @@ use super::super::isa::{Isa, for_each_isa};
 use super::super::vector::{LANES, Lanes, numbers, numbers_mut, prefetch};
 use super::super::weights::{WeightShape, scatter};
 use super::channel_vectors::{Across, Positions, Products, RegisterTile, TILE_INPUTS, TILE_VECTORS, transpose, width};
-use super::grid_width;
+use super::{add_chunks, grid_width};
 
 /// Columns of a visit, at most: with three vectors of eight channels, 24 kB of transposed gradient.
 const VISIT_COLUMNS: usize = 16;
@@ -155,18 +155,17 @@ impl WeightGradient {
     ///
     /// # Panics
     /// Where slices do not fit their shapes.
-    pub fn finish(&self, shape: &WeightShape, chunks: &[f32], gradient: &mut [f32]) {
+    pub fn finish(&self, shape: &WeightShape, chunks: &mut [f32], gradient: &mut [f32]) {
         let len = self.sums();
         assert_eq!((chunks.len() % len, gradient.len()), (0, shape.len()), "chunks or gradient do not fit");
         gradient.fill(0.0);
         let (rows, columns) = (&self.convolution.rows.taps, &self.convolution.columns.taps);
-        let mut index = 0;
+        let mut sums = add_chunks(chunks, len).iter();
         for row in rows {
             for &(channel, column) in self.phases.iter().flat_map(|phase| &phase.streams) {
                 for output in 0..self.convolution.output_channels {
-                    let sum = chunks[index..].iter().step_by(len).sum::<f32>();
+                    let Some(&sum) = sums.next() else { return };
                     scatter(shape, (channel, output), (row, &columns[column]), sum, gradient);
-                    index += 1;
                 }
             }
         }

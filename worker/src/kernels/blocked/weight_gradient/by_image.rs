@@ -13,7 +13,7 @@ use super::super::geometry::View;
 use super::super::isa::{Isa, Set, for_each_isa};
 use super::super::vector::{LANES, Lanes, Vector, prefetch};
 use super::super::weights::{WeightShape, scatter};
-use super::grid_width;
+use super::{add_chunks, grid_width};
 
 /// Input streams of a register tile, at most.
 const TILE_STREAMS: usize = 6;
@@ -173,18 +173,17 @@ impl WeightGradient {
     ///
     /// # Panics
     /// Where slices do not fit their shapes.
-    pub fn finish(&self, shape: &WeightShape, chunks: &[f32], gradient: &mut [f32]) {
+    pub fn finish(&self, shape: &WeightShape, chunks: &mut [f32], gradient: &mut [f32]) {
         let len = self.sums(0..self.groups());
         assert_eq!((chunks.len() % len, gradient.len()), (0, shape.len()), "chunks or gradient do not fit");
         gradient.fill(0.0);
         let (rows, columns) = (&self.convolution.rows.taps, &self.convolution.columns.taps);
-        let mut index = 0;
+        let mut sums = add_chunks(chunks, len).iter();
         for tile in &self.tiles {
             for &(channel, column) in &tile.streams {
                 for output in tile.outputs.clone() {
-                    let sum = chunks[index..].iter().step_by(len).sum::<f32>();
+                    let Some(&sum) = sums.next() else { return };
                     scatter(shape, (channel, output), (&rows[tile.row], &columns[column]), sum, gradient);
-                    index += 1;
                 }
             }
         }

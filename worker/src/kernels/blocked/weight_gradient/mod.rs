@@ -16,6 +16,17 @@ use super::convolve::Convolution;
 use super::geometry::View;
 use super::vector::Lanes;
 
+/// Adds up the sums of all chunks in their order, in the first one's memory.
+pub(super) fn add_chunks(chunks: &mut [f32], len: usize) -> &[f32] {
+    let (total, rest) = chunks.split_at_mut(len);
+    for chunk in rest.chunks_exact(len) {
+        for (total, sum) in total.iter_mut().zip(chunk) {
+            *total += sum;
+        }
+    }
+    total
+}
+
 /// Columns of the grid over which a weight gradient sums one block's products at the grid rows `band`.
 ///
 /// # Panics

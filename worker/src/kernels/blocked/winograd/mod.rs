@@ -5,6 +5,7 @@
 //! tiles of [`super::convolve`]. Rounding grows by about a digit, far inside what training needs.
 
 pub mod weight_gradient;
+mod weights;
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -14,7 +15,8 @@ use super::even_parts;
 use super::geometry::View;
 use super::isa::{Isa, for_each_isa};
 use super::vector::{Lanes, Vector, prefetch};
-use super::weights::{Direction, WeightShape};
+
+pub use weights::pack;
 
 /// Outputs per side of a tile.
 pub const TILE: usize = 4;
@@ -24,16 +26,6 @@ const POINTS: usize = TILE + 2;
 
 /// Tiles that are multiplied together.
 const GROUP: usize = 4;
-
-/// The kernel's transform `G`, rows by points.
-const KERNEL: [[f32; 3]; POINTS] = [
-    [0.25, 0.0, 0.0],
-    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-    [0.0, 0.0, 1.0],
-];
 
 /// Whether a convolution between maps of this height and width can go this way: a 3×3 kernel at stride 1, whole tiles, and
 /// channels enough to be worth the transforms.
@@ -64,37 +56,6 @@ fn point_step(channels: usize) -> usize {
 #[must_use]
 pub fn scratch_len(convolution: &Convolution) -> usize {
     POINTS * POINTS * (point_step(convolution.input_channels) + point_step(convolution.output_channels))
-}
-
-/// Transforms weights to `[point][channel tile][input channel][channel in tile]`.
-///
-/// # Panics
-/// Where lengths do not fit.
-pub fn pack(convolution: &Convolution, shape: &WeightShape, direction: Direction, weights: &[f32], packed: &mut [f32]) {
-    assert_eq!(packed.len(), packed_len(convolution), "packed weights do not fit");
-    let inputs = convolution.input_channels;
-    for channels in convolution.channel_tiles() {
-        for (c, output) in channels.clone().enumerate() {
-            for input in 0..inputs {
-                let kernel = shape.kernel_of(direction, input, output, weights);
-                // By offset: a transposed list of taps walks the kernel backwards.
-                let mut g = [[0.0f32; 3]; 3];
-                for (r, row) in convolution.rows.taps.iter().enumerate() {
-                    for (k, column) in convolution.columns.taps.iter().enumerate() {
-                        g[(row.input + 1).unsigned_abs()][(column.input + 1).unsigned_abs()] = kernel[r * 3 + k];
-                    }
-                }
-                for (y, left) in KERNEL.iter().enumerate() {
-                    let row: [f32; 3] = std::array::from_fn(|x| left[0] * g[0][x] + left[1] * g[1][x] + left[2] * g[2][x]);
-                    for (x, right) in KERNEL.iter().enumerate() {
-                        let value = row[0] * right[0] + row[1] * right[1] + row[2] * right[2];
-                        let matrix = (y * POINTS + x) * inputs * convolution.output_channels;
-                        packed[matrix + inputs * channels.start + input * channels.len() + c] = value;
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// As [`super::convolve::convolve`] for a band of whole tiles, with weights from [`pack`].

@@ -14,9 +14,11 @@ use super::super::even_parts;
 use super::super::geometry::View;
 use super::super::isa::{Isa, for_each_isa};
 use super::super::vector::{LANES, Lanes, Vector, numbers, numbers_mut, prefetch};
+use super::super::weight_gradient::add_chunks;
 use super::super::weight_gradient::channel_vectors::{Across, Positions, Products, RegisterTile, TILE_INPUTS, transpose, width};
-use super::super::weights::{WeightShape, scatter};
-use super::{GROUP, KERNEL, POINTS, TILE, point_step, transform_input};
+use super::super::weights::WeightShape;
+use super::weights::unpack;
+use super::{GROUP, POINTS, TILE, point_step, transform_input};
 
 /// Outputs of a tile.
 const POSITIONS: usize = TILE * TILE;
@@ -201,37 +203,12 @@ for_each_isa! {
     }
 }
 
-/// Adds up the sums of all parts in their order, and transforms them to the weight's gradient.
+/// Adds up the sums of all parts in their order, in the first one's memory, and transforms them to the weight's gradient.
 ///
 /// # Panics
 /// Where lengths do not fit.
-pub fn finish(convolution: &Convolution, shape: &WeightShape, parts: &[f32], gradient: &mut [f32]) {
+pub fn finish(isa: Isa, convolution: &Convolution, shape: &WeightShape, parts: &mut [f32], gradient: &mut [f32]) {
     let len = sums(convolution);
     assert_eq!((parts.len() % len, gradient.len()), (0, shape.len()), "parts or gradient do not fit");
-    gradient.fill(0.0);
-    let mut total = parts[..len].to_vec();
-    for part in parts[len..].chunks_exact(len) {
-        for (total, part) in total.iter_mut().zip(part) {
-            *total += part;
-        }
-    }
-    let (rows, columns) = (&convolution.rows.taps, &convolution.columns.taps);
-    let pairs = convolution.input_channels * convolution.output_channels;
-    for pair in 0..pairs {
-        let (input, output) = (pair / convolution.output_channels, pair % convolution.output_channels);
-        let mut lines = [[0.0f32; POINTS]; 3];
-        for x in 0..POINTS {
-            for (k, line) in lines.iter_mut().enumerate() {
-                line[x] = (0..POINTS).map(|y| KERNEL[y][k] * total[(y * POINTS + x) * pairs + pair]).sum();
-            }
-        }
-        for row in rows {
-            let line = &lines[(row.input + 1).unsigned_abs()];
-            for column in columns {
-                let k = (column.input + 1).unsigned_abs();
-                let sum = (0..POINTS).map(|x| line[x] * KERNEL[x][k]).sum::<f32>();
-                scatter(shape, (input, output), (row, column), sum, gradient);
-            }
-        }
-    }
+    unpack(isa, convolution, shape, add_chunks(parts, len), gradient);
 }

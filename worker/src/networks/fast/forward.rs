@@ -16,10 +16,10 @@ use crate::kernels::cross_entropy::Score;
 use crate::networks::layers::BATCH_NORM_EPSILON;
 
 /// What becomes of the logits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Finish {
-    /// They stay.
-    Logits,
+#[derive(Debug, PartialEq)]
+pub(super) enum Finish<'a> {
+    /// They become images `[n, colours, height, width]`.
+    Logits(&'a mut [f32]),
     /// They are scored and lost.
     Score,
     /// They are scored, become the gradient of the mean loss, and are lost when the last stage has its gradients.
@@ -29,13 +29,13 @@ pub(super) enum Finish {
 /// Runs the network on the images and classes in the workspace; for [`Finish::Loss`] the last stage's backward pass too. Batch
 /// norm takes the running statistics where they are
 /// given, else the batch's, which stay in the workspace.
-pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32], running: Option<&[f32]>, finish: Finish) -> Score {
+pub(super) fn forward(plan: &Plan, workspace: &mut Workspace, parameters: &[f32], running: Option<&[f32]>, finish: Finish<'_>) -> Score {
     let Workspace { isa, stages, .. } = workspace;
     let isa = *isa;
     plan.stages.par_iter().zip(stages.par_iter_mut()).with_max_len(1).for_each(|(stage, state)| {
         let weights = &parameters[stage.weight.clone()];
         stage.path.pack(isa, &stage.shape, Direction::Forward, weights, &mut state.forward_weights);
-        if let (Some(gradient), Finish::Loss) = (&stage.input_gradient, finish) {
+        if let (Some(gradient), Finish::Loss) = (&stage.input_gradient, &finish) {
             gradient.path.pack(isa, &stage.shape, Direction::Backward, weights, &mut state.backward_weights);
         }
     });

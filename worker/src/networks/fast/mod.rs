@@ -28,7 +28,7 @@ use self::workspace::Workspace;
 use super::functional::class_indices;
 use super::layers::BATCH_NORM_MOMENTUM;
 use super::{Buffers, ColourizationNetwork, NetworkConfig, NetworkError, NetworkLayout, ReadableNetwork, Result, SIZE_MULTIPLE};
-use crate::kernels::blocked::transfer::{load_classes, load_images, store_images};
+use crate::kernels::blocked::transfer::{load_classes, load_images};
 use crate::kernels::blocked::{Isa, LANES};
 use crate::kernels::cross_entropy::Score;
 
@@ -127,7 +127,7 @@ impl FastNetwork {
     }
 
     /// The forward pass with running statistics.
-    fn evaluate(&self, plan: &Plan, workspace: &mut Workspace, finish: Finish) -> Result<Score> {
+    fn evaluate(&self, plan: &Plan, workspace: &mut Workspace, finish: Finish<'_>) -> Result<Score> {
         let parameters = self.parameters().to_vec1::<f32>()?;
         Ok(forward(plan, workspace, &parameters, Some(&self.buffers.running), finish))
     }
@@ -175,16 +175,10 @@ impl ColourizationNetwork for FastNetwork {
         rayon::scope(|_| {
             let mut guard = lock(&self.evaluation);
             let Engine { plan, workspace } = self.load(&mut guard, grey, false)?;
-            self.evaluate(plan, workspace, Finish::Logits)?;
+            let view = plan.logits();
             let (images, _, height, width) = grey.dims4()?;
-            let view = plan.logits().view;
-            let image = view.channels * height * width;
-            let mut logits = vec![0.0f32; images * image];
-            let isa = self.isa;
-            logits
-                .par_chunks_mut(LANES * image)
-                .zip(workspace.maps.get(plan.logits()).par_chunks(view.geometry.block_len()))
-                .for_each(|(images, block)| store_images(isa, block, view, images));
+            let mut logits = vec![0.0f32; images * view.channels * height * width];
+            self.evaluate(plan, workspace, Finish::Logits(&mut logits))?;
             Ok(Tensor::from_vec(logits, (images, view.channels, height, width), &Device::Cpu)?)
         })
     }

@@ -13,6 +13,18 @@ use crate::kernels::blocked::weights::WeightShape;
 use crate::kernels::blocked::{Geometry, Isa, View};
 use crate::networks::{NetworkConfig, NetworkKind, NetworkLayout};
 
+/// Who needs a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MapUse {
+    /// Later stages.
+    Pass,
+    /// The backward pass.
+    Training,
+    /// The task that writes it, and nobody after that: there is one block of it for each such task, which stays in the caches, and
+    /// none of the batch.
+    Block,
+}
+
 /// Some channels of one of the plan's maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MapView {
@@ -78,9 +90,11 @@ pub(super) struct Plan {
     pub(super) height: usize,
     pub(super) width: usize,
     pub(super) maps: Vec<Geometry>,
-    /// Maps that only training needs.
-    pub(super) training_only: Vec<bool>,
+    /// Who needs them.
+    pub(super) uses: Vec<MapUse>,
     pub(super) grey: MapView,
+    /// The channels of the last stage's input that are the grey image.
+    pub(super) grey_beside: Option<MapView>,
     pub(super) stages: Vec<Stage>,
 }
 
@@ -108,12 +122,12 @@ impl Plan {
     fn empty(height: usize, width: usize) -> Self {
         let view = View::whole(Geometry { height, width, channels: 0, halo: 0 });
         let grey = MapView { map: 0, view };
-        Self { height, width, maps: Vec::new(), training_only: Vec::new(), grey, stages: Vec::new() }
+        Self { height, width, maps: Vec::new(), uses: Vec::new(), grey, grey_beside: None, stages: Vec::new() }
     }
 
-    /// The logits, or their gradient.
-    pub(super) fn logits(&self) -> MapView {
-        self.stages[self.stages.len() - 1].output
+    /// View of the logits, or their gradient.
+    pub(super) fn logits(&self) -> View {
+        self.stages[self.stages.len() - 1].output.view
     }
 }
 
@@ -126,44 +140,43 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// A map `1/shrink` as high and wide as the images.
-    fn map(&mut self, shrink: usize, channels: usize, training_only: bool) -> MapView {
+    fn map(&mut self, shrink: usize, channels: usize, map_use: MapUse) -> MapView {
         let (height, width) = (self.plan.height / shrink, self.plan.width / shrink);
         let geometry = Geometry { height, width, channels, halo: self.config.kernel / 2 };
         self.plan.maps.push(geometry);
-        self.plan.training_only.push(training_only);
+        self.plan.uses.push(map_use);
         MapView { map: self.plan.maps.len() - 1, view: View::whole(geometry) }
     }
 
     fn build(mut self) -> Plan {
         let NetworkConfig { num_filters: nf, num_colours: nc, in_channels: ni, .. } = *self.config;
+        self.plan.grey = self.map(1, ni, MapUse::Pass);
         match self.config.kind {
             NetworkKind::PoolUpsample => {
-                self.plan.grey = self.map(1, ni, false);
                 let mut input = self.plan.grey;
                 let layers = [(Kind::Pooled, nf, 2), (Kind::Pooled, 2 * nf, 4), (Kind::Same, nf, 4), (Kind::SameUpsampled, nc, 2)];
                 for (i, (kind, channels, shrink)) in layers.into_iter().enumerate() {
-                    let (activation, gradient) = (self.map(shrink, channels, false), self.map(shrink, channels, true));
+                    let (activation, gradient) = self.activation(shrink, channels, i == 3);
                     self.block(i, kind, input, (activation, gradient));
                     input = activation;
                 }
                 self.last("layerFinal", Kind::SameUpsampled, input);
             }
             NetworkKind::ConvTranspose => {
-                self.plan.grey = self.map(1, ni, false);
                 let mut input = self.plan.grey;
                 let layers = [(Kind::Down, nf, 2), (Kind::Down, 2 * nf, 4), (Kind::Up, nf, 2), (Kind::Up, nc, 1)];
                 for (i, (kind, channels, shrink)) in layers.into_iter().enumerate() {
-                    let (activation, gradient) = (self.map(shrink, channels, false), self.map(shrink, channels, true));
+                    let (activation, gradient) = self.activation(shrink, channels, i == 3);
                     self.block(i, kind, input, (activation, gradient));
                     input = activation;
                 }
                 self.last("layerFinal", Kind::Same, input);
             }
             NetworkKind::UNet => {
-                let (last, last_gradient) = (self.map(1, nc + ni, false), self.map(1, nc, true));
-                let (skip, skip_gradient) = (self.map(2, 2 * nf, false), self.map(2, 2 * nf, true));
-                let (second, second_gradient) = (self.map(4, 2 * nf, false), self.map(4, 2 * nf, true));
-                self.plan.grey = part(last, nc, ni);
+                let (last, last_gradient) = (self.map(1, nc + ni, MapUse::Block), self.map(1, nc, MapUse::Training));
+                let (skip, skip_gradient) = self.activation(2, 2 * nf, false);
+                let (second, second_gradient) = self.activation(4, 2 * nf, false);
+                self.plan.grey_beside = Some(part(last, nc, ni));
                 let grey = self.plan.grey;
                 let first = part(skip, nf, nf);
                 self.block(0, Kind::Down, grey, (first, part(skip_gradient, nf, nf)));
@@ -175,6 +188,12 @@ impl Builder<'_> {
         }
         self.input_gradients();
         self.plan
+    }
+
+    /// Maps of an activation, which only the last stage may read where it is the last one, and of its gradient.
+    fn activation(&mut self, shrink: usize, channels: usize, last: bool) -> (MapView, MapView) {
+        let map_use = if last { MapUse::Block } else { MapUse::Pass };
+        (self.map(shrink, channels, map_use), self.map(shrink, channels, MapUse::Training))
     }
 
     fn range(&self, name: &str) -> Range<usize> {
@@ -211,9 +230,9 @@ impl Builder<'_> {
         let name = format!("layer{}", index + 1);
         let channels = activation.view.channels;
         let shrink = self.plan.height / activation.view.geometry.height;
-        let normalized = self.map(shrink, channels, false);
+        let normalized = self.map(shrink, channels, MapUse::Pass);
         let pooled = (kind == Kind::Pooled).then_some(normalized);
-        let output = if pooled.is_some() { self.map(shrink / 2, channels, false) } else { normalized };
+        let output = if pooled.is_some() { self.map(shrink / 2, channels, MapUse::Pass) } else { normalized };
         let mut stage = self.stage(&format!("{name}.0"), kind, input, channels, output);
         // In pool_upsample every block has a pooling or an upsampling between convolution and batch norm.
         let resampled = self.config.kind == NetworkKind::PoolUpsample;
@@ -233,7 +252,7 @@ impl Builder<'_> {
 
     fn last(&mut self, name: &str, kind: Kind, input: MapView) {
         let colours = self.config.num_colours;
-        let logits = self.map(1, colours, false);
+        let logits = self.map(1, colours, MapUse::Block);
         let stage = self.stage(name, kind, input, colours, logits);
         self.plan.stages.push(stage);
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::plan::{MapView, Plan, Stage};
+use super::plan::{MapUse, MapView, Plan, Stage};
 use crate::kernels::blocked::geometry::blocks;
 use crate::kernels::blocked::normalize::{Channel, ChannelGradient, GradientSums, Moments};
 use crate::kernels::blocked::pool::Argmax;
@@ -36,11 +36,6 @@ pub(super) fn band_rows(height: usize, row_vectors: usize) -> usize {
 pub(super) struct Maps(Vec<Vec<Lanes>>);
 
 impl Maps {
-    /// One map.
-    pub(super) fn get(&self, view: MapView) -> &[Lanes] {
-        &self.0[view.map]
-    }
-
     /// One map, to write.
     pub(super) fn get_mut(&mut self, view: MapView) -> &mut [Lanes] {
         &mut self.0[view.map]
@@ -91,6 +86,9 @@ pub(super) struct Workspace {
     pub(super) output_sums: Vec<f64>,
     pub(super) stages: Vec<StageState>,
     pub(super) scratch: Scratch,
+    /// Blocks of the last stage's input and of the logits, which no later stage reads. Nobody writes halos, so they are zero.
+    pub(super) last_inputs: Scratch,
+    pub(super) logits: Scratch,
     /// Counts passes; a backward pass belongs to one forward pass.
     pub(super) generation: u64,
 }
@@ -108,6 +106,8 @@ impl Workspace {
             output_sums: Vec::new(),
             stages: Vec::new(),
             scratch: Scratch::default(),
+            last_inputs: Scratch::default(),
+            logits: Scratch::default(),
             generation: 0,
         }
     }
@@ -126,16 +126,20 @@ impl Workspace {
         self.images = images;
         let blocks = self.blocks();
         self.maps.0.resize_with(plan.maps.len(), Vec::new);
-        for ((map, geometry), &training_only) in self.maps.0.iter_mut().zip(&plan.maps).zip(&plan.training_only) {
-            let wanted = if training_only && !self.training { 0 } else { blocks * geometry.block_len() };
-            resize(map, wanted, Lanes::ZERO);
+        for ((map, geometry), map_use) in self.maps.0.iter_mut().zip(&plan.maps).zip(&plan.uses) {
+            let kept = match map_use {
+                MapUse::Pass => blocks,
+                MapUse::Training if self.training => blocks,
+                MapUse::Training | MapUse::Block => 0,
+            };
+            resize(map, kept * geometry.block_len(), Lanes::ZERO);
         }
         resize(&mut self.classes, blocks * plan.height * plan.width, Lanes::ZERO);
         self.stages.resize_with(plan.stages.len(), StageState::default);
         for (stage, state) in plan.stages.iter().zip(&mut self.stages) {
             state.prepare(stage, blocks, self.training);
         }
-        let logits = plan.logits().view;
+        let logits = plan.logits();
         // Bands of other stages are counted where they are used.
         self.scores.resize(blocks * logits.geometry.height, BandScore::default());
         self.output_sums.resize(blocks * logits.geometry.height * logits.channels, 0.0);
@@ -165,7 +169,7 @@ impl StageState {
     }
 }
 
-/// Buffers of any content, handed from task to task.
+/// Buffers, handed from task to task with what the one before has left in them; zeros in a new one.
 #[derive(Default)]
 pub(super) struct Scratch(Mutex<Vec<Vec<Lanes>>>);
 

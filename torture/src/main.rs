@@ -73,7 +73,8 @@ enum Command {
         kills: usize,
         #[arg(long, default_value_t = 50)]
         runs: usize,
-        #[arg(long, default_value_t = 60)]
+        /// Of each run, which has to be long enough for its share of the kills
+        #[arg(long, default_value_t = 200)]
         epochs: u64,
         #[arg(long, default_value_t = 2)]
         workers: usize,

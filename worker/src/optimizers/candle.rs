@@ -1,11 +1,15 @@
 //! Candle's optimizer trait over one flat variable.
 
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Result, Tensor, Var, bail};
+use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 
 use super::{Optimizer, OptimizerConfig, OptimizerState, StateError};
 
-/// An [`Optimizer`] that updates a network's one flat f32 variable through [`candle_nn::Optimizer`].
+/// An [`Optimizer`] that updates a network's one flat f32 variable through [`candle_nn::Optimizer`]: in place on the CPU, elsewhere on
+/// copies.
 pub struct VarOptimizer {
     var: Var,
     optimizer: Box<dyn Optimizer<f32>>,
@@ -35,6 +39,14 @@ impl VarOptimizer {
     pub fn load_state(&mut self, state: &OptimizerState<f32>) -> std::result::Result<(), StateError> {
         self.optimizer.load_state(state)
     }
+
+    fn step_on_copies(&mut self, gradient: &Tensor) -> Result<()> {
+        let gradient = gradient.to_vec1::<f32>()?;
+        let mut weights = self.var.to_vec1::<f32>()?;
+        self.optimizer.step(&mut weights, &gradient, self.learning_rate as f32);
+        let len = weights.len();
+        self.var.set(&Tensor::from_vec(weights, len, self.var.device())?)
+    }
 }
 
 impl candle_nn::Optimizer for VarOptimizer {
@@ -58,11 +70,11 @@ impl candle_nn::Optimizer for VarOptimizer {
         let Some(gradient) = grads.get(&self.var) else {
             bail!("backward left no gradient for the flat variable");
         };
-        let gradient = gradient.to_vec1::<f32>()?;
-        let mut weights = self.var.to_vec1::<f32>()?;
-        self.optimizer.step(&mut weights, &gradient, self.learning_rate as f32);
-        let len = weights.len();
-        self.var.set(&Tensor::from_vec(weights, len, self.var.device())?)
+        if !self.var.device().is_cpu() {
+            return self.step_on_copies(gradient);
+        }
+        let step = Step { optimizer: Mutex::new(self.optimizer.as_mut()), learning_rate: self.learning_rate as f32 };
+        self.var.inplace_op2(&gradient.contiguous()?, &step)
     }
 
     fn learning_rate(&self) -> f64 {
@@ -71,6 +83,35 @@ impl candle_nn::Optimizer for VarOptimizer {
 
     fn set_learning_rate(&mut self, learning_rate: f64) {
         self.learning_rate = learning_rate;
+    }
+}
+
+/// One step on the variable's own memory.
+struct Step<'a> {
+    /// Candle hands operations out shared; this one is applied once.
+    optimizer: Mutex<&'a mut dyn Optimizer<f32>>,
+    learning_rate: f32,
+}
+
+fn contiguous(layout: &Layout) -> Result<Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => bail!("an optimizer's operands are strided"),
+    }
+}
+
+impl InplaceOp2 for Step<'_> {
+    fn name(&self) -> &'static str {
+        "optimizer_step"
+    }
+
+    fn cpu_fwd(&self, weights: &mut CpuStorage, of_weights: &Layout, gradient: &CpuStorage, of_gradient: &Layout) -> Result<()> {
+        let (CpuStorage::F32(weights), CpuStorage::F32(gradient)) = (weights, gradient) else {
+            bail!("{}: weights and gradient are not both f32", self.name());
+        };
+        let mut optimizer = self.optimizer.lock().unwrap_or_else(PoisonError::into_inner);
+        optimizer.step(&mut weights[contiguous(of_weights)?], &gradient[contiguous(of_gradient)?], self.learning_rate);
+        Ok(())
     }
 }
 
@@ -91,6 +132,27 @@ mod tests {
         let mut optimizer = VarOptimizer::new(vec![var.clone()], config()).unwrap();
         optimizer.backward_step(&var.sqr().unwrap().sum_all().unwrap()).unwrap();
         assert_eq!(var.to_vec1::<f32>().unwrap(), [0.5, -1.0]);
+    }
+
+    #[test]
+    fn a_step_in_place_and_one_on_copies_come_to_the_same_bits_also_for_a_strided_gradient() {
+        let start = [0.5f32, -2.0, 3.0];
+        let gradient =
+            Tensor::new(&[[1f32, 9.0], [-0.3, 9.0], [0.7, 9.0]], &Device::Cpu).unwrap().narrow(1, 0, 1).unwrap().squeeze(1).unwrap();
+        assert!(!gradient.is_contiguous());
+        let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        let config = VarOptimizerConfig { optimizer: adam, learning_rate: 0.1 };
+        let vars = [start, start].map(|values| Var::new(&values, &Device::Cpu).unwrap());
+        let [mut in_place, mut copying] = vars.clone().map(|var| VarOptimizer::new(vec![var], config).unwrap());
+        for _ in 0..3 {
+            let mut grads = (vars[0].as_tensor() * 0.0).unwrap().sum_all().unwrap().backward().unwrap();
+            grads.insert(&vars[0], gradient.clone());
+            in_place.step(&grads).unwrap();
+            copying.step_on_copies(&gradient).unwrap();
+        }
+        let [left, right] = vars.map(|var| var.to_vec1::<f32>().unwrap());
+        assert_eq!(left, right);
+        assert_ne!(left, start);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod workspace;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Layout, Storage, Tensor, Var};
 use rayon::prelude::*;
 
 use self::forward::{Finish, forward};
@@ -52,6 +52,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The values of a contiguous tensor, which must be on the CPU.
+fn on_cpu<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    match storage {
+        Storage::Cpu(storage) => Ok(operation::values(storage, layout)?),
+        _ => Err(NetworkError::Input("the fast network works on the CPU, and a tensor is elsewhere".into())),
+    }
+}
+
 impl FastNetwork {
     /// With PyTorch's default initial weights, the same as the readable network's, drawn from `config.seed`.
     ///
@@ -81,7 +89,9 @@ impl FastNetwork {
         }));
         let Engine { plan, workspace } = engine;
         workspace.prepare(plan, images);
-        let values = grey.flatten_all()?.to_vec1::<f32>()?;
+        let grey = grey.flatten_all()?;
+        let (storage, layout) = grey.storage_and_layout();
+        let values = on_cpu(&storage, layout)?;
         let isa = self.isa;
         let view = plan.grey.view;
         let map = workspace.maps.get_mut(plan.grey);
@@ -128,8 +138,8 @@ impl FastNetwork {
 
     /// The forward pass with running statistics.
     fn evaluate(&self, plan: &Plan, workspace: &mut Workspace, finish: Finish<'_>) -> Result<Score> {
-        let parameters = self.parameters().to_vec1::<f32>()?;
-        Ok(forward(plan, workspace, &parameters, Some(&self.buffers.running), finish))
+        let (storage, layout) = self.parameters().storage_and_layout();
+        Ok(forward(plan, workspace, on_cpu(&storage, layout)?, Some(&self.buffers.running), finish))
     }
 
     /// Moves the running statistics towards the batch's.

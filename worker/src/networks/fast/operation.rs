@@ -21,11 +21,11 @@ pub(super) fn loss(parameters: &Var, engine: Arc<Mutex<Option<Engine>>>, generat
     parameters.as_tensor().apply_op1(Loss { engine, generation, gradient: OnceLock::new() })
 }
 
-/// The values of the parameters, which are contiguous on the CPU.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+/// The values of a contiguous tensor on the CPU.
+pub(super) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => bail!("the flat parameters are strided"),
+        None => bail!("the values are strided"),
     }
 }
 

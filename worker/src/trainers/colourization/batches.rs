@@ -52,11 +52,11 @@ impl Batches {
 pub(super) fn tensors(
     prepared: &Prepared,
     examples: &Examples,
-    images: impl IntoIterator<Item = usize>,
+    images: impl ExactSizeIterator<Item = usize>,
     device: &Device,
 ) -> candle_core::Result<(Tensor, Tensor)> {
     let (height, width, pixels) = (prepared.height, prepared.width, prepared.pixels());
-    let (mut grey, mut classes) = (Vec::new(), Vec::new());
+    let (mut grey, mut classes) = (Vec::with_capacity(images.len() * pixels), Vec::with_capacity(images.len() * pixels));
     for image in images {
         let range = image * pixels..(image + 1) * pixels;
         grey.extend_from_slice(&examples.grey[range.clone()]);

@@ -75,6 +75,24 @@ async fn the_dashboard_follows_runs_from_their_submit_to_curves_and_pictures() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_queued_run_says_what_it_waits_for_until_it_is_taken() {
+    let Some(chromium) = chromium() else { return };
+    let yard = Yard::server(&[]).await;
+    let driver = Driver::start().await;
+    let browser = driver.open(&chromium).await;
+    browser.goto(&dashboard_address(&yard)).await.unwrap();
+    let run = yard.submit(&jobs::quick()).await;
+    browser.goto(&format!("{}/#/runs/{run}", yard.url)).await.unwrap();
+    shows(&browser, ".run-wait:not([hidden])").await;
+    let told = browser.find(Locator::Css(".run-wait")).await.unwrap().text().await.unwrap();
+    assert!(told.contains("no worker is connected"), "{told}");
+    let _worker = yard.worker("worker");
+    shows(&browser, ".run-head .state[data-state='succeeded']").await;
+    shows(&browser, ".run-wait[hidden]").await;
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn values_are_written_as_people_read_them() {
     let Some(chromium) = chromium() else { return };
     let yard = Yard::server(&[]).await;

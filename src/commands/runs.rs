@@ -105,13 +105,17 @@ impl ShowArgs {
             print_json(&run)?;
         } else {
             let (artifacts, certificates) = tokio::try_join!(client.artifacts(self.run), client.certificates(self.run))?;
-            print(&description(&run, &artifacts.artifacts, &certificates)?)?;
+            let waits = match run.state {
+                RunState::Queued => client.queue_position(self.run).await?.detail,
+                _ => None,
+            };
+            print(&description(&run, waits, &artifacts.artifacts, &certificates)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn description(run: &Run, artifacts: &[Artifact], certificates: &Certificates) -> anyhow::Result<String> {
+fn description(run: &Run, waits: Option<String>, artifacts: &[Artifact], certificates: &Certificates) -> anyhow::Result<String> {
     let mut text = String::new();
     let facts = [
         ("run", format!("{} of job {}", run.id, run.job_id)),
@@ -119,6 +123,7 @@ fn description(run: &Run, artifacts: &[Artifact], certificates: &Certificates) -
         ("what", format::what(run)),
         ("tags", run.tags.iter().map(|(tag, value)| format!("{tag}={value}")).collect::<Vec<_>>().join(", ")),
         ("state", format::state(run)),
+        ("waits", waits.unwrap_or_default()),
         ("error", run.error.clone().unwrap_or_default()),
         ("progress", format::position(run)),
         ("attempt", run.attempt.to_string()),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use trainyard_wire::client::{Client, ClientError, NewsStream, RunQuery};
+use trainyard_wire::queue::WaitsFor;
 use trainyard_wire::run::{News, Run};
 use trainyard_wire::{JobId, Page, RunId, RunState};
 
@@ -26,6 +27,9 @@ const MOMENT: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A stream that is silent for so long is broken: the server shows every 15 seconds that it lives.
 const SILENCE: Duration = Duration::from_secs(50);
+/// How long nothing happens to runs that all wait before it is asked why, and between two such questions.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+const ASK_EVERY: Duration = Duration::from_secs(10);
 /// How long a server may be away before watching gives up, and the pause between two tries.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -88,6 +92,7 @@ pub(crate) async fn until_finished(client: &Client, watched: &Watched, context: 
         changed: BTreeSet::new(),
         progress,
         answered: Instant::now(),
+        waits_for: None,
     };
     loop {
         match follower.until_broken().await {
@@ -116,6 +121,8 @@ struct Follower<'a> {
     progress: RunProgress,
     /// When the server answered last.
     answered: Instant,
+    /// What was told of the wait in the queue.
+    waits_for: Option<WaitsFor>,
 }
 
 impl Follower<'_> {
@@ -150,11 +157,22 @@ impl Follower<'_> {
 
     /// Waits for the next news, and for what comes in the same moment. False where the stream has ended.
     async fn receive(&mut self, stream: &mut NewsStream) -> Result<bool, ClientError> {
+        let now = tokio::time::Instant::now;
+        let (mut broken, mut ask) = (now() + SILENCE, now() + ASK_AFTER);
         while self.changed.is_empty() {
-            match tokio::time::timeout(SILENCE, stream.next()).await {
-                Ok(Ok(Some(news))) => self.take(&news),
-                Ok(Err(error)) => return Err(error),
-                Ok(Ok(None)) | Err(_) => return Ok(false),
+            let waiting = self.first_waiting();
+            let until = if waiting.is_some() { broken.min(ask) } else { broken };
+            match (tokio::time::timeout_at(until, stream.next()).await, waiting) {
+                (Ok(Ok(Some(news))), _) => {
+                    broken = now() + SILENCE;
+                    self.take(&news);
+                }
+                (Ok(Err(error)), _) => return Err(error),
+                (Err(_), Some(id)) if now() < broken => {
+                    self.tell_what_it_waits_for(id).await;
+                    ask = now() + ASK_EVERY;
+                }
+                (Ok(Ok(None)) | Err(_), _) => return Ok(false),
             }
         }
         let moment =
@@ -166,6 +184,24 @@ impl Follower<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// The run that is taken next, where none of them is with a worker.
+    fn first_waiting(&self) -> Option<RunId> {
+        if self.states.values().any(|state| *state == RunState::Running) {
+            return None;
+        }
+        self.states.iter().find(|(_, state)| **state == RunState::Queued).map(|(id, _)| *id)
+    }
+
+    /// Says why nothing goes on, once for each reason. A server that cannot tell is no reason to stop watching.
+    async fn tell_what_it_waits_for(&mut self, id: RunId) {
+        let Ok(position) = self.client.queue_position(id).await else { return };
+        if let (Some(waits_for), Some(detail)) = (position.waits_for, position.detail)
+            && self.waits_for.replace(waits_for) != Some(waits_for)
+        {
+            self.progress.note(&format!("run {id} waits: {detail}"));
+        }
     }
 
     /// Metrics and progress matter where they are shown; whatever else happens, always.

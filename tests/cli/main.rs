@@ -257,9 +257,13 @@ async fn watching_prints_plain_lines_where_there_is_no_terminal_and_ends_with_th
     yard.submit_all(&sweep).await;
     let mut watch = yard.client_process("watch", &["watch", "--job", "1"]);
     eventually("the runs to be seen waiting", async || (watch.stderr().matches("queued").count() == 5).then_some(())).await;
+    eventually("the reason to be told", async || watch.stderr().contains("run 1 waits: no worker is connected").then_some(())).await;
+    let shown = yard.cli(&["show", "1"]).await.success();
+    assert!(shown.lines().any(|line| line.starts_with("waits") && line.contains("no worker is connected")), "{shown}");
     assert!(watch.is_running());
     let _worker = yard.worker("worker");
     assert!(watch.wait().await.success());
+    assert_eq!(watch.stderr().matches("waits: no worker").count(), 1, "{}", watch.stderr());
     assert_eq!(watch.stderr().matches("succeeded: completed, after").count(), 5, "{}", watch.stderr());
     assert_eq!(watch.stdout().lines().count(), 6, "{}", watch.stdout());
     assert!(!watch.stdout().contains('\u{1b}') && !watch.stderr().contains('\u{1b}'), "no escape sequences");

@@ -18,6 +18,7 @@ pub mod job;
 pub mod metric;
 pub mod number;
 pub mod problem;
+pub mod queue;
 pub mod retention;
 pub mod run;
 pub mod spec;

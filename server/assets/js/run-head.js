@@ -24,6 +24,7 @@ export function runHead(id, changed) {
   const share = el("span", { class: "number strong" });
   const steps = el("span", { class: "number minor" });
   const error = el("p", { class: "notice error", role: "alert", hidden: true });
+  const wait = el("p", { class: "notice run-wait", role: "status", hidden: true });
   const facts = factList(["Trains", "Data", "Duration", "Attempt", "Worker", "Job", "Project", "Priority", "Submitted", "Started", "Finished"]);
   const node = el(
     "header",
@@ -33,6 +34,7 @@ export function runHead(id, changed) {
     tags,
     notes,
     error,
+    wait,
     el("div", { class: "run-progress" }, bar, el("p", {}, share, " ", steps)),
     facts.node,
   );
@@ -48,6 +50,11 @@ export function runHead(id, changed) {
   return {
     node,
     tick,
+    /** Says what a queued run waits for; nothing without a `position`. */
+    waits(position) {
+      setText(wait, position?.detail ? `It waits: ${position.detail}.` : "");
+      wait.hidden = !position?.detail;
+    },
     update(run) {
       shown = run;
       setText(title, describe.runTitle(run));

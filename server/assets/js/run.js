@@ -20,6 +20,9 @@ import { samplesCard } from "./samples.js";
 import { eventsCard, logsCard } from "./timeline.js";
 import { useful } from "./timing.js";
 
+/** Between two questions what a queued run waits for, which its revision does not tell. */
+const WAIT_ASKED_EVERY_MS = 3_000;
+
 export function mountRun(container, id, query) {
   const path = `/v1/runs/${id}`;
   const resource = new Conditional(path);
@@ -88,6 +91,16 @@ export function mountRun(container, id, query) {
     useful();
   };
 
+  let waitAsked = -Infinity;
+  const showWait = async (signal) => {
+    if (run.state !== "queued") {
+      head.waits(null);
+    } else if (performance.now() - waitAsked >= WAIT_ASKED_EVERY_MS) {
+      waitAsked = performance.now();
+      head.waits(await get(`${path}/queue`, signal));
+    }
+  };
+
   const showArtifacts = async (artifacts, signal) => {
     tables.artifacts.update(artifacts);
     tables.drawings.update(artifacts);
@@ -126,6 +139,7 @@ export function mountRun(container, id, query) {
     try {
       const answer = await resource.get(signal);
       if (answer !== null) showRun(answer.body);
+      if (run !== null) await showWait(signal);
       if (run !== null && detailed !== run.revision) await showDetails(signal);
     } catch (error) {
       if (run === null && error.status === 404) {

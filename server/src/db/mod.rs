@@ -24,6 +24,7 @@ pub(crate) mod metric_blocks;
 pub(crate) mod metrics;
 pub(crate) mod pictures;
 pub(crate) mod problems;
+pub(crate) mod queue;
 pub(crate) mod removal;
 pub(crate) mod retention;
 pub(crate) mod revision;

@@ -102,6 +102,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .add_shared(routes!(runs::events))
         .add_shared(routes!(runs::logs))
         .add_shared(routes!(runs::theory))
+        .add(READ, routes!(runs::queue))
         .add_shared(routes!(runs::certificates))
         .add(READ, routes!(events::stream))
         .add_shared(routes!(history::get))

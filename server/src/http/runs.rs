@@ -1,4 +1,4 @@
-//! `/v1/runs/{id}`: one run (with long poll), its events, logs, theory and certificates.
+//! `/v1/runs/{id}`: one run (with long poll), its place in the queue, events, logs, theory and certificates.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use trainyard_wire::queue::QueuePosition;
 use trainyard_wire::run::{Certificates, Event, LogLine, Run};
 use trainyard_wire::theory::RegressionTheory;
 use trainyard_wire::{Page, Problem, Revision, RunId};
@@ -148,4 +149,11 @@ pub(crate) async fn theory(State(app): State<Shared>, Path(id): Path<RunId>) -> 
     let run = app.store.run(id).await?.ok_or_else(|| no_run(id))?;
     let theory = admission::theory(&app.store, run.spec).await?;
     theory.map(JsonAnswer).ok_or_else(|| ApiError::not_found(format!("a theory of run {id}")))
+}
+
+/// Where a run stands in the queue, and what it waits for.
+#[utoipa::path(get, path = "/v1/runs/{id}/queue", tag = "runs", params(("id" = i64, Path)),
+    responses((status = 200, body = QueuePosition), (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn queue(State(app): State<Shared>, Path(id): Path<RunId>) -> Result<JsonAnswer<QueuePosition>, ApiError> {
+    app.store.queue_position(id).await?.map(JsonAnswer).ok_or_else(|| no_run(id))
 }

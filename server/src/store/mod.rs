@@ -21,6 +21,7 @@ mod lifecycle;
 mod listing;
 mod metrics;
 mod pictures;
+mod queue;
 mod removal;
 mod reports;
 mod retention;

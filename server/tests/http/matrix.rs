@@ -75,6 +75,7 @@ const TABLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/v1/runs/{id}/colourized", Read, 404),
     ("GET", "/v1/events", Read, 404),
     ("GET", "/v1/runs/{id}/theory", Read, 404),
+    ("GET", "/v1/runs/{id}/queue", Read, 404),
     ("GET", "/v1/runs/{id}/certificates", Read, 404),
     ("GET", "/v1/runs/{id}/metrics", Read, 404),
     ("GET", "/v1/runs/{id}/artifacts", Read, 404),

@@ -326,13 +326,18 @@ async fn a_workers_token_reaches_its_own_leases_and_no_others() {
 async fn a_run_that_is_too_large_for_a_worker_is_left_to_one_that_has_the_memory() {
     let world = World::start().await;
     let id = RunId(world.submit_run().await);
+    let position = world.get(&format!("/v1/runs/{id}/queue")).await.json();
+    assert_eq!((&position["waits_for"], &position["ahead"], &position["workers"]), (&json!("worker"), &json!(0), &json!(0)));
     let needed =
         world.post("/v1/jobs?dry_run=true", &super::world::regression()).await.json()["runs"][0]["estimate"]["memory_bytes"].clone();
     let needed = needed.as_u64().unwrap();
     let token = world.token(&["worker"]).await;
     let small = Worker::register_with(&world, &token, Some(needed - 1)).await;
     assert!(small.claim(0.0).await.is_empty());
+    let waits_for = async || world.get(&format!("/v1/runs/{id}/queue")).await.json()["waits_for"].clone();
+    assert_eq!(waits_for().await, "memory");
     let enough = Worker::register_with(&world, &token, Some(needed)).await;
+    assert_eq!(waits_for().await, "turn");
     let claimed = enough.claim(0.0).await;
     assert_eq!((claimed[0].run_id, claimed[0].memory_bytes), (id, needed));
     let listed = world.client().workers().await.unwrap().items;

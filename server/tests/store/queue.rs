@@ -7,8 +7,9 @@ use serde_json::json;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use trainyard_server::store::{NewJob, NewRun, WorkerError};
+use trainyard_wire::queue::WaitsFor;
 use trainyard_wire::worker::ClaimedRun;
-use trainyard_wire::{Attempt, RunState, Spec, WorkerId};
+use trainyard_wire::{Attempt, RunId, RunState, Spec, WorkerId};
 
 use crate::world::{TOKEN, World, job, new_run, register};
 
@@ -163,4 +164,25 @@ async fn many_workers_never_get_the_same_run_twice() {
     }
     assert_eq!(claimed.len(), RUNS);
     assert_eq!(claimed.into_iter().collect::<BTreeSet<_>>(), submitted);
+}
+
+#[tokio::test]
+async fn a_run_knows_its_place_in_the_queue_by_priority_then_age_and_has_none_outside_it() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for priority in [0, 5, -5, 5, 0] {
+        ids.push(world.store.submit(NewJob { priority, ..job(1) }).await.unwrap().accepted.run_ids[0]);
+    }
+    let mut ahead = Vec::new();
+    for id in &ids {
+        ahead.push(world.store.queue_position(*id).await.unwrap().unwrap().ahead);
+    }
+    assert_eq!(ahead, [2, 0, 4, 1, 3].map(Some));
+
+    let first = world.claim().await;
+    let position = world.store.queue_position(first.run_id).await.unwrap().unwrap();
+    assert_eq!((position.state, position.ahead, position.waits_for), (RunState::Running, None, None));
+    let next = world.store.queue_position(ids[3]).await.unwrap().unwrap();
+    assert_eq!((next.ahead, next.waits_for, next.workers, next.busy_workers), (Some(0), Some(WaitsFor::Turn), 1, 1));
+    assert_eq!(world.store.queue_position(RunId(99)).await.unwrap(), None);
 }

@@ -11,6 +11,7 @@ use crate::colourize::Colourized;
 use crate::compare::Comparison;
 use crate::dataset::{Dataset, FileRole};
 use crate::job::{DryRun, Job, JobAccepted};
+use crate::queue::QueuePosition;
 use crate::retention::{Pruned, RetentionPolicy};
 use crate::run::{Artifacts, Certificates, Event, LogLine, Run};
 use crate::spec::picture::PictureFormat;
@@ -55,6 +56,11 @@ impl Client {
 
     pub async fn run(&self, id: RunId) -> Result<Run, ClientError> {
         self.get(&["v1", "runs", &id.to_string()]).await
+    }
+
+    /// Where a run stands in the queue, and what it waits for.
+    pub async fn queue_position(&self, id: RunId) -> Result<QueuePosition, ClientError> {
+        self.get(&["v1", "runs", &id.to_string(), "queue"]).await
     }
 
     /// Runs side by side, in this order.

@@ -118,16 +118,6 @@ fn sgd_needs_a_batch_size_and_gd_takes_none() {
 }
 
 #[test]
-fn what_is_wrong_around_the_spec_and_in_it_is_told_together() {
-    let mut body = with(regression(), "/priority", json!(5000));
-    body["spec"]["stepps"] = json!(10);
-    body["spec"]["seed"] = json!("one");
-    let Err(SubmitError::Invalid(errors)) = parse(&body) else { panic!("it was accepted") };
-    let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
-    assert_eq!(pointers, ["/priority", "/spec/seed", "/spec/stepps"]);
-}
-
-#[test]
 fn a_missing_field_points_at_the_object_that_lacks_it() {
     let mut body = regression();
     body["spec"].as_object_mut().unwrap().remove("steps");

@@ -1,6 +1,5 @@
 //! Strict JSON → struct: every error has the JSON pointer (RFC 6901) of the offending value.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
@@ -11,51 +10,10 @@ use serde_path_to_error::{Path, Segment};
 use crate::problem::FieldError;
 use crate::state::UnknownWord;
 
-/// Most errors that are told of one value.
-const MOST_ERRORS: usize = 20;
-
 /// Deserializes `value`, which stands at `base` in the request body.
-///
-/// Serde stops at the first error. What it stopped at is taken out and the rest read again, so that somebody who got several fields wrong
-/// learns of them at once; only after a field that has to be there and is not, nothing of the same object can be told.
-pub fn from_value<T: DeserializeOwned>(mut value: Value, base: &str) -> Result<T, Vec<FieldError>> {
-    let (mut errors, mut removed) = (Vec::new(), BTreeSet::new());
-    loop {
-        let error = match serde_path_to_error::deserialize(&value) {
-            Ok(read) if errors.is_empty() => return Ok(read),
-            Ok(_) => return Err(errors),
-            Err(error) => error,
-        };
-        let (pointer, detail) = (pointer(base, error.path()), in_json_words(error.inner()));
-        // Of what was taken out it is not told that it is missing.
-        let missing = detail.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-        if !missing.is_some_and(|field| removed.contains(&format!("{pointer}/{}", escape(field)))) {
-            errors.push(FieldError { pointer, detail });
-        }
-        match remove(&mut value, error.path()) {
-            Some(below) if errors.len() < MOST_ERRORS => removed.insert(format!("{base}{below}")),
-            _ => return Err(errors),
-        };
-    }
-}
-
-/// Takes the innermost field on the path out of its object; its pointer, or none where the path leads through no field that is there.
-fn remove(value: &mut Value, path: &Path) -> Option<String> {
-    let segments: Vec<&Segment> = path.iter().collect();
-    let last = segments.iter().rposition(|segment| matches!(segment, Segment::Map { .. }))?;
-    let (mut place, mut at) = (value, String::new());
-    for segment in &segments[..last] {
-        place = match segment {
-            Segment::Seq { index } => place.get_mut(*index)?,
-            Segment::Map { key } => place.get_mut(key)?,
-            Segment::Enum { .. } | Segment::Unknown => return None,
-        };
-        write_segment(&mut at, segment);
-    }
-    let Segment::Map { key } = segments[last] else { return None };
-    place.as_object_mut()?.shift_remove(key)?;
-    write_segment(&mut at, segments[last]);
-    Some(at)
+pub fn from_value<T: DeserializeOwned>(value: Value, base: &str) -> Result<T, Vec<FieldError>> {
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| vec![FieldError { pointer: pointer(base, error.path()), detail: in_json_words(error.inner()) }])
 }
 
 /// Why a body is not the struct that was wanted.
@@ -134,25 +92,20 @@ pub fn escape(token: &str) -> String {
 
 fn pointer(base: &str, path: &Path) -> String {
     let mut pointer = base.to_owned();
-    path.iter().for_each(|segment| write_segment(&mut pointer, segment));
+    for segment in path.iter() {
+        let written = match segment {
+            Segment::Seq { index } => write!(pointer, "/{index}"),
+            Segment::Map { key } => write!(pointer, "/{}", escape(key)),
+            Segment::Enum { .. } | Segment::Unknown => Ok(()),
+        };
+        debug_assert!(written.is_ok(), "writing to a string cannot fail");
+    }
     pointer
-}
-
-fn write_segment(pointer: &mut String, segment: &Segment) {
-    let written = match segment {
-        Segment::Seq { index } => write!(pointer, "/{index}"),
-        Segment::Map { key } => write!(pointer, "/{}", escape(key)),
-        Segment::Enum { .. } | Segment::Unknown => Ok(()),
-    };
-    debug_assert!(written.is_ok(), "writing to a string cannot fail");
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
-    use super::{BodyError, from_slice, from_value};
-    use crate::spec::RegressionSpec;
+    use super::{BodyError, from_slice};
     use crate::token::CreateToken;
 
     #[test]
@@ -170,47 +123,6 @@ mod tests {
             let Err(BodyError::Invalid(error)) = from_slice::<Numbers>(body.as_bytes()) else { panic!("{body} was read") };
             assert!(error.detail.starts_with(detail), "{} for {body}", error.detail);
         }
-    }
-
-    fn wrong(change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
-        let mut spec = json!({"problem": {"source": "synthetic", "n": 5, "d": 2, "condition": 3.0},
-            "optimizer": {"name": "gd", "learning_rate": 0.1}, "steps": 10});
-        change(&mut spec);
-        let errors = from_value::<RegressionSpec>(spec, "/spec").unwrap_err();
-        errors.into_iter().map(|error| (error.pointer, error.detail.split([',', ';']).next().unwrap_or_default().to_owned())).collect()
-    }
-
-    #[test]
-    fn all_fields_that_are_wrong_are_told_at_once_in_their_order() {
-        let errors = wrong(|spec| {
-            spec["stepps"] = json!(1);
-            spec["seed"] = json!("one");
-            spec["optimizer"]["learning_rate"] = json!("fast");
-            spec["problem"]["x"] = json!([[1], ["two"]]);
-        });
-        let pointers: Vec<&str> = errors.iter().map(|(pointer, _)| pointer.as_str()).collect();
-        assert_eq!(pointers, ["/spec/problem/x/1/0", "/spec/optimizer/learning_rate", "/spec/stepps", "/spec/seed"], "{errors:#?}");
-    }
-
-    #[test]
-    fn a_misspelt_field_is_told_with_the_one_that_is_missing_for_it_and_a_wrong_one_is_not_told_as_missing_too() {
-        let misspelt = wrong(|spec| {
-            spec["optimizer"].as_object_mut().unwrap().shift_remove("learning_rate");
-            spec["optimizer"]["learing_rate"] = json!(0.1);
-        });
-        let expected =
-            [("/spec/optimizer/learing_rate", "unknown field `learing_rate`"), ("/spec/optimizer", "missing field `learning_rate`")];
-        assert_eq!(misspelt, expected.map(|(pointer, detail)| (pointer.to_owned(), detail.to_owned())));
-        let wrong_type = wrong(|spec| spec["steps"] = json!("ten"));
-        assert_eq!(wrong_type.len(), 1, "{wrong_type:#?}");
-        let absent = wrong(|spec| drop(spec.as_object_mut().unwrap().shift_remove("steps")));
-        assert_eq!(absent, [("/spec".to_owned(), "missing field `steps`".to_owned())]);
-    }
-
-    #[test]
-    fn of_very_many_errors_twenty_are_told() {
-        let errors = wrong(|spec| (0..50).for_each(|number| spec[format!("field_{number}")] = json!(number)));
-        assert_eq!(errors.len(), 20);
     }
 
     #[test]

@@ -69,24 +69,19 @@ impl Submission {
         Self::from_value(value, most_points).map_err(SubmitError::Invalid)
     }
 
-    fn from_value(mut value: Value, most_points: u64) -> Result<Self, Vec<FieldError>> {
+    fn from_value(value: Value, most_points: u64) -> Result<Self, Vec<FieldError>> {
         strict::objects(&value, "", &["tags", "sweep"])?;
-        // It may be large, and reading it copies it.
-        let spec = value.get_mut("spec").map(Value::take).unwrap_or_default();
         let request: SubmitRequest = strict::from_value(value, "")?;
         let mut errors = Errors::default();
         errors.name(request.name.as_deref());
         errors.check((-1000..=1000).contains(&request.priority), "/priority", "must be from -1000 to 1000");
         errors.project(request.project.as_deref());
         errors.tags(request.tags.iter().map(|(tag, value)| (tag, value.as_str())));
-        let Errors(mut errors) = errors;
-        let points = expand(&spec, &request.sweep, most_points).unwrap_or_else(|more| {
-            errors.extend(more);
-            Vec::new()
-        });
+        let Errors(errors) = errors;
         if !errors.is_empty() {
             return Err(errors);
         }
+        let points = expand(&request.spec, &request.sweep, most_points)?;
         Ok(Self {
             name: request.name,
             tags: request.tags,
